@@ -227,7 +227,6 @@ struct mp_kernel {
 	uint32_t maxntid[3], reqntid[3];
 	uint32_t static_shared, local_bytes, registers;
 	bool uses_printf; /* calls vprintf itself, or a function of its module does */
-	bool indirect;	  /* PTX: declared only (.extern) and therefore not a kernel to load */
 };
 
 enum mp_space { MP_SPACE_GLOBAL, MP_SPACE_CONST, MP_SPACE_MANAGED };
