@@ -10,7 +10,7 @@
 #include <string.h>
 
 #define NUMBER_MAX 0x3fffu
-#define FIXED_MAX 4096u
+#define FIXED_MAX  4096u
 
 static unsigned align_up(unsigned n, unsigned a)
 {
@@ -43,7 +43,8 @@ static void slot(const struct mp_field *f, unsigned *size, unsigned *align)
 static void hash_field(uint64_t *h, const struct mp_shape *s, const struct mp_field *f)
 {
 	const struct mp_type *t = &f->type;
-	unsigned char head[4] = {(unsigned char)t->base, t->array, (unsigned char)t->kind, !!f->len};
+	unsigned char head[4] = {(unsigned char)t->base, t->array, (unsigned char)t->kind,
+				 !!f->len};
 
 	hash_add(h, head, sizeof(head));
 	hash_add(h, &t->fixed, sizeof(t->fixed));
@@ -87,8 +88,8 @@ static void check_len(struct mp_api *api, const struct mp_item *it, const struct
 	if (!f->len)
 		return;
 	if (!f->type.array && f->type.base != MP_BASE_BYTES)
-		mp_gen_error(api, it->file, f->line, "%s is neither bytes nor an array and has no len",
-			     f->name);
+		mp_gen_error(api, it->file, f->line,
+			     "%s is neither bytes nor an array and has no len", f->name);
 	for (unsigned i = 0; i < s->count; i++)
 		if (!strcmp(s->field[i]->name, f->len)) {
 			if (!is_integer(&s->field[i]->type))
@@ -118,8 +119,9 @@ static void check_shape(struct mp_api *api, const struct mp_item *it, const stru
 	for (unsigned i = 0; i < s->count; i++)
 		check_len(api, it, s, s->field[i]);
 	if (s->size > FIXED_MAX)
-		mp_gen_error(api, it->file, it->line, "the fixed part of %s has %u bytes, more than %u",
-			     it->name, s->size, FIXED_MAX);
+		mp_gen_error(api, it->file, it->line,
+			     "the fixed part of %s has %u bytes, more than %u", it->name, s->size,
+			     FIXED_MAX);
 }
 
 static bool lay_out_struct(struct mp_api *api, struct mp_item *it);
@@ -130,21 +132,24 @@ static bool resolve(struct mp_api *api, struct mp_item *it, struct mp_field *f)
 	const char *name = f->type.name;
 
 	if (!mp_type_find(api, name, &f->type)) {
-		mp_gen_error(api, it->file, f->line, "%s is no type that %s can have", name, f->name);
+		mp_gen_error(api, it->file, f->line, "%s is no type that %s can have", name,
+			     f->name);
 		return false;
 	}
 	if (f->type.base == MP_BASE_STRUCT) {
 		if (!lay_out_struct(api, f->type.item))
 			return false;
 		if (f->type.array && !f->type.item->msg.plain) {
-			mp_gen_error(api, it->file, f->line,
-				     "%s: elements of an array must be plain, and struct %s has a tail",
-				     f->name, name);
+			mp_gen_error(
+				api, it->file, f->line,
+				"%s: elements of an array must be plain, and struct %s has a tail",
+				f->name, name);
 			return false;
 		}
 	}
 	if ((f->is_new || f->gone) && (f->type.base != MP_BASE_ID || f->type.array)) {
-		mp_gen_error(api, it->file, f->line, "%s is no handle: new and gone need one", f->name);
+		mp_gen_error(api, it->file, f->line, "%s is no handle: new and gone need one",
+			     f->name);
 		return false;
 	}
 	if (f->is_new && f->dir != MP_DIR_OUT) {
@@ -163,7 +168,8 @@ static bool resolve_all(struct mp_api *api, struct mp_item *it)
 		for (unsigned j = 0; j < i; j++)
 			if (!strcmp(it->field[i].name, it->field[j].name)) {
 				mp_gen_error(api, it->file, it->field[i].line,
-					     "%s has two fields named %s", it->name, it->field[i].name);
+					     "%s has two fields named %s", it->name,
+					     it->field[i].name);
 				good = false;
 			}
 	}
@@ -221,8 +227,9 @@ static void check_params(struct mp_api *api, struct mp_item *it)
 static void check_call(struct mp_api *api, struct mp_item *it)
 {
 	const char *v = strrchr(it->name, '_');
-	size_t base = v && v[1] == 'v' && v[2] >= '1' && v[2] <= '9' && !v[3] ? (size_t)(v - it->name)
-									     : strlen(it->name);
+	size_t base = v && v[1] == 'v' && v[2] >= '1' && v[2] <= '9' && !v[3]
+			      ? (size_t)(v - it->name)
+			      : strlen(it->name);
 
 	it->base = mp_gen_strndup(it->name, base);
 	it->proto = mp_proto_find(api, it->name, strlen(it->name));
@@ -267,8 +274,8 @@ static void check_item(struct mp_api *api, struct mp_item *it)
 		return;
 	}
 	if (!it->number || it->number > NUMBER_MAX)
-		mp_gen_error(api, it->file, it->line, "the number of %s is not within 1..0x%x", it->name,
-			     NUMBER_MAX);
+		mp_gen_error(api, it->file, it->line, "the number of %s is not within 1..0x%x",
+			     it->name, NUMBER_MAX);
 	if (it->type == MP_ITEM_CALL)
 		check_call(api, it);
 	if (!resolve_all(api, it))
@@ -314,8 +321,8 @@ static void check_unique(struct mp_api *api)
 		struct mp_item *a = api->by_number[i - 1], *b = api->by_number[i];
 
 		if (a->number == b->number)
-			mp_gen_error(api, b->file, b->line, "number 0x%04x of %s is that of %s", b->number,
-				     b->name, a->name);
+			mp_gen_error(api, b->file, b->line, "number 0x%04x of %s is that of %s",
+				     b->number, b->name, a->name);
 	}
 }
 
@@ -325,7 +332,7 @@ static void check_covered(struct mp_api *api)
 	for (size_t i = 0; i < api->protos; i++) {
 		const char *name = api->proto[i].name;
 		size_t n = strlen(name);
-		char variant = n <= 5		       ? 0
+		char variant = n <= 5                           ? 0
 			       : !strcmp(name + n - 5, "_ptds") ? 'd'
 			       : !strcmp(name + n - 5, "_ptsz") ? 'z'
 								: 0;

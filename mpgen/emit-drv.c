@@ -8,24 +8,27 @@
 void mp_emit_drv_h(const struct mp_api *api, FILE *f)
 {
 	mp_emit_head(f, "A loaded driver library: one pointer for each export.");
-	fprintf(f, "#ifndef MP_DRV_GENERATED_H\n#define MP_DRV_GENERATED_H\n\n#include \"abi/cuda.h\"\n\n"
+	fprintf(f, "#ifndef MP_DRV_GENERATED_H\n#define MP_DRV_GENERATED_H\n\n"
+		   "#include \"abi/cuda.h\"\n\n"
 		   "struct mp_drv {\n\tvoid *lib; /* of dlopen */\n");
 	for (size_t i = 0; i < api->protos; i++) {
 		fprintf(f, "\tCUresult (*%s)(", api->proto[i].name);
 		mp_emit_params(f, &api->proto[i]);
 		fprintf(f, ");\n");
 	}
-	fprintf(f, "};\n\n#define MP_DRV_EXPORTS %zu\n\n"
-		   "/* Where the pointer of each export is. */\n"
-		   "struct mp_drv_slot {\n\tconst char *name;\n\tsize_t offset;\n};\n"
-		   "extern const struct mp_drv_slot mp_drv_slots[MP_DRV_EXPORTS];\n\n#endif\n",
+	fprintf(f,
+		"};\n\n#define MP_DRV_EXPORTS %zu\n\n"
+		"/* Where the pointer of each export is. */\n"
+		"struct mp_drv_slot {\n\tconst char *name;\n\tsize_t offset;\n};\n"
+		"extern const struct mp_drv_slot mp_drv_slots[MP_DRV_EXPORTS];\n\n#endif\n",
 		api->protos);
 }
 
 void mp_emit_drv_c(const struct mp_api *api, FILE *f)
 {
 	mp_emit_head(f, "Where the pointer of each export is.");
-	fprintf(f, "#include \"mp-drv.h\"\n\nconst struct mp_drv_slot mp_drv_slots[MP_DRV_EXPORTS] = {\n");
+	fprintf(f, "#include \"mp-drv.h\"\n\n"
+		   "const struct mp_drv_slot mp_drv_slots[MP_DRV_EXPORTS] = {\n");
 	for (size_t i = 0; i < api->protos; i++)
 		fprintf(f, "\t{\"%s\", offsetof(struct mp_drv, %s)},\n", api->proto[i].name,
 			api->proto[i].name);
@@ -62,13 +65,13 @@ void mp_emit_proc_c(const struct mp_api *api, FILE *f)
 			continue;
 		row[n++] = (struct row){it->base, it->name, it->since, 0};
 		if (it->variant)
-			row[n++] = (struct row){it->base,
-						mp_variant_name(it),
-						it->variant_since, it->variant};
+			row[n++] = (struct row){it->base, mp_variant_name(it), it->variant_since,
+						it->variant};
 	}
 	qsort(row, n, sizeof(*row), compare);
 	mp_emit_head(f, "The table behind cuGetProcAddress.");
-	fprintf(f, "#include \"abi/cuda.h\"\n#include \"cuabi/cuabi.h\"\n\nconst struct mp_proc mp_proc_table[] = {\n");
+	fprintf(f, "#include \"abi/cuda.h\"\n#include \"cuabi/cuabi.h\"\n\n"
+		   "const struct mp_proc mp_proc_table[] = {\n");
 	for (size_t i = 0; i < n; i++) {
 		fprintf(f, "\t{\"%s\", %u, ", row[i].base, row[i].version);
 		if (row[i].variant)

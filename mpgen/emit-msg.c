@@ -15,9 +15,11 @@ static const char prelude[] =
 	"#ifndef MP_MSG_H\n#define MP_MSG_H\n\n"
 	"#include <assert.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <string.h>\n\n"
 	"#include \"mp-call.h\"\n\n"
-	"#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__\n#error \"the codecs store fields as the host does\"\n#endif\n\n"
+	"#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__\n"
+	"#error \"the codecs store fields as the host does\"\n#endif\n\n"
 	"/* Bytes of a tail, with its padding. */\n"
-	"static inline size_t mp_tail_size(uint64_t n)\n{\n\treturn (size_t)((n + 7) & ~(uint64_t)7);\n}\n\n"
+	"static inline size_t mp_tail_size(uint64_t n)\n{\n"
+	"\treturn (size_t)((n + 7) & ~(uint64_t)7);\n}\n\n"
 	"static inline uint32_t mp_string_size(const char *s)\n{\n"
 	"\treturn s ? (uint32_t)strlen(s) + 1 : 0;\n}\n\n"
 	"static inline uint8_t *mp_tail_put(uint8_t *p, const void *from, uint64_t n)\n{\n"
@@ -103,8 +105,8 @@ static void emit_gap(FILE *f, const char *p, unsigned from, unsigned to)
 }
 
 /* Stores of the fixed part of `s` at p + off; `at` is the C path to its fields. */
-static void emit_put_fixed(FILE *f, const struct mp_shape *s, const char *p, unsigned off, const char *at,
-			   unsigned from)
+static void emit_put_fixed(FILE *f, const struct mp_shape *s, const char *p, unsigned off,
+			   const char *at, unsigned from)
 {
 	unsigned end = from;
 
@@ -120,20 +122,25 @@ static void emit_put_fixed(FILE *f, const struct mp_shape *s, const char *p, uns
 			fprintf(f, "\tmemcpy(%s + %u, &%s%s_count, 4);\n", p, o, at, fi->name);
 			end = s->offset[i] + 4;
 		} else if (t->base == MP_BASE_STRING) {
-			fprintf(f, "\tcount = mp_string_size(%s%s);\n\tmemcpy(%s + %u, &count, 4);\n", at,
-				fi->name, p, o);
+			fprintf(f,
+				"\tcount = mp_string_size(%s%s);\n"
+				"\tmemcpy(%s + %u, &count, 4);\n",
+				at, fi->name, p, o);
 			end = s->offset[i] + 4;
 		} else if (t->base == MP_BASE_BYTES) {
 			fprintf(f, "\tmemcpy(%s + %u, &%s%s_len, 8);\n", p, o, at, fi->name);
 			end = s->offset[i] + 8;
 		} else if (t->base == MP_BASE_STRUCT) {
-			emit_put_fixed(f, &t->item->msg, p, o, mp_gen_printf("%s%s.", at, fi->name), 0);
+			emit_put_fixed(f, &t->item->msg, p, o, mp_gen_printf("%s%s.", at, fi->name),
+				       0);
 			end = s->offset[i] + t->item->msg.size;
 		} else {
 			unsigned n = mp_type_size(t) * (t->fixed ? t->fixed : 1);
 
-			fprintf(f, "\tmemcpy(%s + %u, %s%s%s, %u);\n", p, o, t->fixed ? "" : "&", at,
-				fi->name, n);
+			fprintf(f,
+				"\tmemcpy(%s + %u, %s%s%s, %u);\n"
+				"",
+				p, o, t->fixed ? "" : "&", at, fi->name, n);
 			end = s->offset[i] + n;
 		}
 	}
@@ -147,7 +154,9 @@ static void emit_put_tails(FILE *f, const struct mp_shape *s, const char *at)
 		const struct mp_type *t = &fi->type;
 
 		if (t->array && t->base == MP_BASE_STRUCT) {
-			fprintf(f, "\tfor (uint64_t i = 0; i < %s; i++) {\n\tconst %s *e = &%s%s[i];\n",
+			fprintf(f,
+				"\tfor (uint64_t i = 0; i < %s; i++) {\n"
+				"\tconst %s *e = &%s%s[i];\n",
 				count_of(fi, at), mp_type_c(t), at, fi->name);
 			emit_put_fixed(f, &t->item->msg, "q", 0, "e->", 0);
 			fprintf(f, "\tq += %u;\n\t}\n", t->item->msg.size);
@@ -156,7 +165,10 @@ static void emit_put_tails(FILE *f, const struct mp_shape *s, const char *at)
 		} else if (t->base == MP_BASE_STRUCT) {
 			emit_put_tails(f, &t->item->msg, mp_gen_printf("%s%s.", at, fi->name));
 		} else if (mp_type_tail(t)) {
-			fprintf(f, "\tq = mp_tail_put(q, %s%s, %s);\n", at, fi->name, bytes_of(fi, at));
+			fprintf(f,
+				"\tq = mp_tail_put(q, %s%s, %s);\n"
+				"",
+				at, fi->name, bytes_of(fi, at));
 		}
 	}
 }
@@ -166,13 +178,15 @@ static bool has_string(const struct mp_shape *s)
 	for (unsigned i = 0; i < s->count; i++) {
 		const struct mp_type *t = &s->field[i]->type;
 
-		if (t->base == MP_BASE_STRING || (t->base == MP_BASE_STRUCT && has_string(&t->item->msg)))
+		if (t->base == MP_BASE_STRING ||
+		    (t->base == MP_BASE_STRUCT && has_string(&t->item->msg)))
 			return true;
 	}
 	return false;
 }
 
-static void emit_encoder(FILE *f, const struct mp_shape *s, const char *name, const char *suffix, bool reply)
+static void emit_encoder(FILE *f, const struct mp_shape *s, const char *name, const char *suffix,
+			 bool reply)
 {
 	fprintf(f, "static inline size_t mp_size_%s(const struct %s *m)\n{\n", suffix, name);
 	if (s->plain) {
@@ -182,7 +196,10 @@ static void emit_encoder(FILE *f, const struct mp_shape *s, const char *name, co
 		emit_size(f, s, "m->");
 		fprintf(f, "\treturn n;\n}\n");
 	}
-	fprintf(f, "static inline void mp_put_%s(uint8_t *p, const struct %s *m)\n{\n", suffix, name);
+	fprintf(f,
+		"static inline void mp_put_%s(uint8_t *p, const struct %s *m)\n{\n"
+		"",
+		suffix, name);
 	if (!s->plain)
 		fprintf(f, "\tuint8_t *q = p + %u;\n", s->size);
 	if (has_string(s))
@@ -216,7 +233,10 @@ static void emit_get_fixed(FILE *f, const struct mp_shape *s, unsigned off, cons
 		else if (t->base == MP_BASE_STRUCT)
 			emit_get_fixed(f, &t->item->msg, o, mp_gen_printf("%s%s.", at, fi->name));
 		else
-			fprintf(f, "\tmemcpy(%s%s%s, p + %u, %u);\n", t->fixed ? "" : "&", at, fi->name, o,
+			fprintf(f,
+				"\tmemcpy(%s%s%s, p + %u, %u);\n"
+				"",
+				t->fixed ? "" : "&", at, fi->name, o,
 				mp_type_size(t) * (t->fixed ? t->fixed : 1));
 	}
 }
@@ -229,24 +249,31 @@ static void emit_get_tails(FILE *f, const struct mp_shape *s, unsigned off, cons
 		unsigned o = off + s->offset[i];
 
 		if (t->base == MP_BASE_STRING)
-			fprintf(f, "\tif (mp_tail_string(p, n, &at, p + %u, &%s%s))\n\t\treturn -1;\n", o, at,
-				fi->name);
+			fprintf(f,
+				"\tif (mp_tail_string(p, n, &at, p + %u, &%s%s))\n"
+				"\t\treturn -1;\n",
+				o, at, fi->name);
 		else if (t->base == MP_BASE_STRUCT && !t->array)
 			emit_get_tails(f, &t->item->msg, o, mp_gen_printf("%s%s.", at, fi->name));
 		else if (mp_type_tail(t))
 			fprintf(f,
-				"\tif (mp_tail_get(p, n, &at, %s, %u, (const void **)&%s%s))\n\t\treturn -1;\n",
+				"\tif (mp_tail_get(p, n, &at, %s, %u, (const void **)&%s%s))\n"
+				"\t\treturn -1;\n",
 				count_of(fi, at), t->array ? mp_type_size(t) : 1, at, fi->name);
 	}
 }
 
-static void emit_decoder(FILE *f, const struct mp_shape *s, const char *name, const char *suffix, bool reply)
+static void emit_decoder(FILE *f, const struct mp_shape *s, const char *name, const char *suffix,
+			 bool reply)
 {
 	fprintf(f, "int mp_get_%s(const uint8_t *p, size_t n, struct %s *ret)\n{\n", suffix, name);
 	if (s->plain) {
 		fprintf(f, "\tif (n != %u)\n\t\treturn -1;\n", s->size);
 	} else {
-		fprintf(f, "\tsize_t at = %u;\n\n\tif (n < %u || n %% 8)\n\t\treturn -1;\n", s->size, s->size);
+		fprintf(f,
+			"\tsize_t at = %u;\n\n\tif (n < %u || n %% 8)\n\t\treturn -1;\n"
+			"",
+			s->size, s->size);
 		fprintf(f, "\tmemset(ret, 0, sizeof(*ret));\n");
 	}
 	if (reply)
@@ -259,7 +286,8 @@ static void emit_decoder(FILE *f, const struct mp_shape *s, const char *name, co
 }
 
 static void emit_shapes(const struct mp_api *api, FILE *f,
-			void (*emit)(FILE *, const struct mp_shape *, const char *, const char *, bool))
+			void (*emit)(FILE *, const struct mp_shape *, const char *, const char *,
+				     bool))
 {
 	for (size_t i = 0; i < api->numbered; i++) {
 		const struct mp_item *it = api->by_number[i];
@@ -284,15 +312,18 @@ static void emit_nested(FILE *f, struct mp_item *it)
 	fprintf(f, "/* %s */\n", it->prose);
 	emit_struct(f, mp_gen_printf("mp_%s", it->name), &it->msg, false);
 	if (it->msg.plain)
-		fprintf(f, "_Static_assert(sizeof(struct mp_%s) == %u, \"as on the wire\");\n", it->name,
-			it->msg.size);
+		fprintf(f,
+			"_Static_assert(sizeof(struct mp_%s) == %u, \"as on the wire\");\n"
+			"",
+			it->name, it->msg.size);
 	fprintf(f, "\n");
 	it->mark = 4;
 }
 
 void mp_emit_msg_h(const struct mp_api *api, FILE *f)
 {
-	mp_emit_head(f, "Messages and replies: structs, sizes, encoders; decoders are in mp-msg.c.");
+	mp_emit_head(f,
+		     "Messages and replies: structs, sizes, encoders; decoders are in mp-msg.c.");
 	fputs(prelude, f);
 	for (size_t i = 0; i < api->count; i++)
 		if (api->item[i]->type == MP_ITEM_STRUCT)
@@ -320,7 +351,8 @@ void mp_emit_msg_h(const struct mp_api *api, FILE *f)
 static const char decoder_prelude[] =
 	"#include \"mp-msg.h\"\n\n"
 	"/* A tail of count elements at *at: in bounds, padded with zeros; NULL when empty. */\n"
-	"static int mp_tail_get(const uint8_t *p, size_t n, size_t *at, uint64_t count, size_t size,\n"
+	"static int mp_tail_get(const uint8_t *p, size_t n, size_t *at, uint64_t count, size_t "
+	"size,\n"
 	"\t\tconst void **ret)\n{\n"
 	"\tsize_t bytes, end;\n\n"
 	"\t*ret = NULL;\n"
@@ -331,7 +363,8 @@ static const char decoder_prelude[] =
 	"\t*ret = p + *at;\n\t*at += end;\n\treturn 0;\n}\n\n"
 	"/* A string: its only NUL is its last byte. */\n"
 	"__attribute__((unused))\n"
-	"static int mp_tail_string(const uint8_t *p, size_t n, size_t *at, const uint8_t *count, const char **ret)\n{\n"
+	"static int mp_tail_string(const uint8_t *p, size_t n, size_t *at, const uint8_t *count, "
+	"const char **ret)\n{\n"
 	"\tconst void *s;\n\tuint32_t len;\n\n"
 	"\tmemcpy(&len, count, 4);\n"
 	"\tif (mp_tail_get(p, n, at, len, 1, &s))\n\t\treturn -1;\n"

@@ -5,11 +5,13 @@
 void mp_emit_soft_c(const struct mp_api *api, FILE *f)
 {
 	mp_emit_head(f, "Exports of the soft GPU: defaults, and per-thread variants.");
-	fprintf(f, "#include \"abi/cuda.h\"\n#include \"base/check.h\"\n#include \"mp-call.h\"\n\n"
-		   "/* Above 0: stream 0 means the per-thread stream in this thread. */\n"
-		   "extern __thread unsigned mp_default_stream;\n__thread unsigned mp_default_stream;\n\n"
-		   "/* Written in src/soft: counts, logs once, answers CUDA_ERROR_NOT_SUPPORTED. */\n"
-		   "CUresult mp_soft_refused(enum mp_call call);\n\n");
+	fprintf(f,
+		"#include \"abi/cuda.h\"\n#include \"base/check.h\"\n#include \"mp-call.h\"\n\n"
+		"/* Above 0: stream 0 means the per-thread stream in this thread. */\n"
+		"extern __thread unsigned mp_default_stream;\n"
+		"__thread unsigned mp_default_stream;\n\n"
+		"/* Written in src/soft: counts, logs once, answers CUDA_ERROR_NOT_SUPPORTED. */\n"
+		"CUresult mp_soft_refused(enum mp_call call);\n\n");
 	for (size_t i = 0; i < api->numbered; i++) {
 		const struct mp_item *it = api->by_number[i];
 

@@ -11,8 +11,10 @@ bool mp_item_msg(const struct mp_item *it)
 
 void mp_emit_head(FILE *f, const char *what)
 {
-	fprintf(f, "/* SPDX-License-Identifier: Apache-2.0 */\n"
-		   "/* %s  Written by mpgen from api/: do not edit. */\n", what);
+	fprintf(f,
+		"/* SPDX-License-Identifier: Apache-2.0 */\n"
+		"/* %s  Written by mpgen from api/: do not edit. */\n",
+		what);
 }
 
 const struct mp_field *mp_item_field(const struct mp_item *it, const char *name)
@@ -58,7 +60,8 @@ void mp_emit_args(FILE *f, const struct mp_proto *p)
  * A stream parameter of 0 becomes the per-thread stream; calls that have none
  * (or have it inside a structure) run with the thread's switch set.
  */
-void mp_emit_variant(FILE *f, const struct mp_api *api, const struct mp_item *it, const char *prefix)
+void mp_emit_variant(FILE *f, const struct mp_api *api, const struct mp_item *it,
+		     const char *prefix)
 {
 	const char *variant = mp_variant_name(it);
 	const struct mp_proto *p = mp_proto_find(api, variant, strlen(variant));

@@ -56,7 +56,8 @@ void mp_ledger_check(struct mp_api *api, const char *file, char *text)
 
 		if (!next_entry(&s, &e, &bad)) {
 			if (bad)
-				mp_gen_error(api, file, line, "a ledger line reads `NUMBER NAME RELEASE HASH`");
+				mp_gen_error(api, file, line,
+					     "a ledger line reads `NUMBER NAME RELEASE HASH`");
 			continue;
 		}
 		if (!strcmp(e.release, "-"))
@@ -64,19 +65,21 @@ void mp_ledger_check(struct mp_api *api, const char *file, char *text)
 		it = find_number(api, e.number);
 		if (!it || strcmp(it->name, e.name))
 			mp_gen_error(api, file, line,
-				     "0x%04x was %s in release %s and can never be anything else", e.number,
-				     e.name, e.release);
+				     "0x%04x was %s in release %s and can never be anything else",
+				     e.number, e.name, e.release);
 		else if (item_hash(it) != e.hash)
 			mp_gen_error(api, it->file, it->line,
-				     "the shape of %s was released in %s and cannot change: declare a new number",
+				     "the shape of %s was released in %s and cannot change: "
+				     "declare a new number",
 				     it->name, e.release);
 	}
 }
 
 void mp_ledger_write(const struct mp_api *api, FILE *out, const char *old)
 {
-	fprintf(out, "# Number, name, first release, shape hash. Written by `ninja ledger`; see\n"
-		     "# docs/API-DESCRIPTION.md section 4. A line with a release is never changed.\n");
+	fprintf(out,
+		"# Number, name, first release, shape hash. Written by `ninja ledger`; see\n"
+		"# docs/API-DESCRIPTION.md section 4. A line with a release is never changed.\n");
 	for (size_t i = 0; i < api->numbered; i++) {
 		const struct mp_item *it = api->by_number[i];
 		const char *s = old ? old : "", *release = "-";

@@ -54,7 +54,8 @@ static void split(struct mp_api *api, struct mp_line *l, char *s)
 			word = mp_gen_strndup(begin, (size_t)(s - begin));
 		}
 		if (l->count == MP_WORDS_MAX) {
-			mp_gen_error(api, l->file, l->no, "more than %d words in a line", MP_WORDS_MAX);
+			mp_gen_error(api, l->file, l->no, "more than %d words in a line",
+				     MP_WORDS_MAX);
 			return;
 		}
 		l->word[l->count++] = word;

@@ -86,15 +86,24 @@ static const struct {
 	const char *name;
 	void (*emit)(const struct mp_api *api, FILE *f);
 } products[] = {
-	{"mp-call.h", mp_emit_call_h},	     {"mp-call.c", mp_emit_call_c},
-	{"mp-msg.h", mp_emit_msg_h},	     {"mp-msg.c", mp_emit_msg_c},
-	{"mp-convert.h", mp_emit_convert_h}, {"mp-entry.h", mp_emit_entry_h},
-	{"shim-entry.c", mp_emit_entry_c},   {"mp-job.h", mp_emit_job_h},
-	{"worker-dispatch.c", mp_emit_dispatch_c}, {"mp-drv.h", mp_emit_drv_h},
-	{"mp-drv.c", mp_emit_drv_c},	     {"mp-proc.c", mp_emit_proc_c},
-	{"exports.map", mp_emit_exports},    {"soft-stub.c", mp_emit_soft_c},
-	{"mp-trace.h", mp_emit_trace_h},     {"mp-trace.c", mp_emit_trace_c},
-	{"mp-fuzz.h", mp_emit_fuzz_h},	     {"mp-fuzz.c", mp_emit_fuzz_c},
+	{"mp-call.h", mp_emit_call_h},
+	{"mp-call.c", mp_emit_call_c},
+	{"mp-msg.h", mp_emit_msg_h},
+	{"mp-msg.c", mp_emit_msg_c},
+	{"mp-convert.h", mp_emit_convert_h},
+	{"mp-entry.h", mp_emit_entry_h},
+	{"shim-entry.c", mp_emit_entry_c},
+	{"mp-job.h", mp_emit_job_h},
+	{"worker-dispatch.c", mp_emit_dispatch_c},
+	{"mp-drv.h", mp_emit_drv_h},
+	{"mp-drv.c", mp_emit_drv_c},
+	{"mp-proc.c", mp_emit_proc_c},
+	{"exports.map", mp_emit_exports},
+	{"soft-stub.c", mp_emit_soft_c},
+	{"mp-trace.h", mp_emit_trace_h},
+	{"mp-trace.c", mp_emit_trace_c},
+	{"mp-fuzz.h", mp_emit_fuzz_h},
+	{"mp-fuzz.c", mp_emit_fuzz_c},
 	{"coverage.md", mp_emit_coverage},
 };
 

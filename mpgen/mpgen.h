@@ -53,12 +53,12 @@ struct mp_item;
 
 struct mp_type {
 	enum mp_base base;
-	int kind;		/* of MP_BASE_ID: index of the kind table */
-	unsigned fixed;		/* T[N]: N, else 0 */
-	bool array;		/* array of base */
-	bool host;		/* hostptr: a C pointer carried as a number */
-	const char *name;	/* as written */
-	struct mp_item *item;	/* of MP_BASE_STRUCT */
+	int kind;             /* of MP_BASE_ID: index of the kind table */
+	unsigned fixed;       /* T[N]: N, else 0 */
+	bool array;           /* array of base */
+	bool host;            /* hostptr: a C pointer carried as a number */
+	const char *name;     /* as written */
+	struct mp_item *item; /* of MP_BASE_STRUCT */
 };
 
 enum mp_dir { MP_DIR_IN = 1, MP_DIR_OUT = 2, MP_DIR_INOUT = 3 };
@@ -79,7 +79,7 @@ struct mp_shape {
 	unsigned *offset;
 	unsigned count;
 	unsigned size, align; /* of the fixed part */
-	bool plain;	      /* no tails: the C struct has the same layout */
+	bool plain;           /* no tails: the C struct has the same layout */
 	uint64_t hash;
 };
 
@@ -148,24 +148,26 @@ void mp_ledger_write(const struct mp_api *api, FILE *out, const char *old);
 /* Types (type.c). */
 bool mp_type_find(struct mp_api *api, const char *name, struct mp_type *ret);
 struct mp_item *mp_struct_find(const struct mp_api *api, const char *name);
-unsigned mp_type_size(const struct mp_type *t);	 /* one element in the fixed part */
+unsigned mp_type_size(const struct mp_type *t); /* one element in the fixed part */
 unsigned mp_type_align(const struct mp_type *t);
-const char *mp_type_c(const struct mp_type *t);	 /* C type of one element */
+const char *mp_type_c(const struct mp_type *t);    /* C type of one element */
 const char *mp_type_wire(const struct mp_type *t); /* "32" for mp_ld32 */
-int mp_kind_of_ctype(const char *ctype);	 /* 0 when it is not a handle */
-const char *mp_kind_name(int kind);		 /* kind 0 is "none"; NULL past the last */
-bool mp_type_tail(const struct mp_type *t);	 /* has bytes outside the fixed part */
+int mp_kind_of_ctype(const char *ctype);           /* 0 when it is not a handle */
+const char *mp_kind_name(int kind);                /* kind 0 is "none"; NULL past the last */
+bool mp_type_tail(const struct mp_type *t);        /* has bytes outside the fixed part */
 
 /* Helpers of the emitters (emit.c). */
 bool mp_item_msg(const struct mp_item *it); /* something travels */
 void mp_emit_head(FILE *f, const char *what);
-/* "CUevent *phEvent, unsigned int Flags", or "void"; wrapped by the compiler's reader, not by us. */
+/* "CUevent *phEvent, unsigned int Flags", or "void"; wrapped by the compiler's reader, not by us.
+ */
 void mp_emit_params(FILE *f, const struct mp_proto *p);
 void mp_emit_args(FILE *f, const struct mp_proto *p);
 /* cuNAME_ptds or cuNAME_ptsz. */
 char *mp_variant_name(const struct mp_item *it);
 /* A per-thread variant's body: forwards to `prefix`name. */
-void mp_emit_variant(FILE *f, const struct mp_api *api, const struct mp_item *it, const char *prefix);
+void mp_emit_variant(FILE *f, const struct mp_api *api, const struct mp_item *it,
+		     const char *prefix);
 const struct mp_field *mp_item_field(const struct mp_item *it, const char *name);
 struct mp_item *mp_item_find(const struct mp_api *api, const char *name);
 /* The C type a pointer type points to: "const CUfoo *" gives "CUfoo". */

@@ -57,7 +57,8 @@ static struct mp_item *open_call(struct mp_api *api, const struct mp_line *l)
 		else if (!strcmp(l->word[5], "ptsz"))
 			it->variant = 'z';
 		else
-			mp_gen_error(api, l->file, l->no, "expected ptds or ptsz, not %s", l->word[5]);
+			mp_gen_error(api, l->file, l->no, "expected ptds or ptsz, not %s",
+				     l->word[5]);
 		if (!number(l->word[6], &it->variant_since))
 			mp_gen_error(api, l->file, l->no, "%s is not a version", l->word[6]);
 	}
@@ -103,7 +104,8 @@ static struct mp_field *add_field(struct mp_item *it, const struct mp_line *l)
 }
 
 /* The words after the type: `key = value` or a flag. */
-static void field_attributes(struct mp_api *api, const struct mp_line *l, struct mp_field *f, int at)
+static void field_attributes(struct mp_api *api, const struct mp_line *l, struct mp_field *f,
+			     int at)
 {
 	while (at < l->count) {
 		const char *key = l->word[at], **value = NULL;
@@ -223,8 +225,8 @@ static void item_attribute(struct mp_api *api, const struct mp_line *l, struct m
 	} else if (!strcmp(key, "may-block") && l->count == 1) {
 		it->may_block = true;
 	} else {
-		mp_gen_error(api, l->file, l->no, "%s is neither an attribute nor a field with a direction",
-			     key);
+		mp_gen_error(api, l->file, l->no,
+			     "%s is neither an attribute nor a field with a direction", key);
 	}
 }
 
@@ -235,7 +237,8 @@ static void indented(struct mp_api *api, const struct mp_line *l, struct mp_item
 
 	if (l->word[0][0] == '"') {
 		if (it->prose || l->count > 1)
-			mp_gen_error(api, l->file, l->no, "%s has more than one line of prose", it->name);
+			mp_gen_error(api, l->file, l->no, "%s has more than one line of prose",
+				     it->name);
 		it->prose = l->word[0] + 1;
 	} else if (it->type == MP_ITEM_STRUCT) {
 		f = add_field(it, l);
@@ -271,7 +274,7 @@ void mp_parse(struct mp_api *api, const struct mp_lines *lines)
 		else if (!strcmp(key, "struct"))
 			it = open_struct(api, l);
 		else
-			mp_gen_error(api, l->file, l->no, "%s opens no item: expected call, record or struct",
-				     key);
+			mp_gen_error(api, l->file, l->no,
+				     "%s opens no item: expected call, record or struct", key);
 	}
 }

@@ -90,7 +90,8 @@ void mp_proto_read(struct mp_api *api, const char *file, char *text)
 			line += *c == '\n';
 		from = close + 1;
 		if (!read_params(p, open + 1))
-			mp_gen_error(api, file, line, "parameters of %s are not understood", p->name);
+			mp_gen_error(api, file, line, "parameters of %s are not understood",
+				     p->name);
 		api->protos++;
 		s = close + 1;
 	}

@@ -22,7 +22,7 @@ static const struct {
 	enum mp_base base;
 	bool host;
 } alias[] = {
-	{"size", MP_BASE_U64, false},	     {"devptr", MP_BASE_U64, false},
+	{"size", MP_BASE_U64, false},        {"devptr", MP_BASE_U64, false},
 	{"CUdeviceptr", MP_BASE_U64, false}, {"hostptr", MP_BASE_U64, true},
 	{"CUdevice", MP_BASE_I32, false},    {"string", MP_BASE_STRING, false},
 	{"bytes", MP_BASE_BYTES, false},
@@ -122,7 +122,8 @@ bool mp_type_find(struct mp_api *api, const char *name, struct mp_type *ret)
 	}
 	if (!find_base(api, name, ret))
 		return false;
-	return !(ret->fixed || array) || ret->base <= MP_BASE_ID || (array && ret->base == MP_BASE_STRUCT);
+	return !(ret->fixed || array) || ret->base <= MP_BASE_ID ||
+	       (array && ret->base == MP_BASE_STRUCT);
 }
 
 unsigned mp_type_size(const struct mp_type *t)
