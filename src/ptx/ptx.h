@@ -96,7 +96,7 @@ struct mp_ptx_var *mp_ptx_module_var(const struct mp_ptx_module *m, const char *
 /* ---- Bodies ---- */
 
 enum mp_ptx_operand_kind {
-	MP_PTX_REG,	/* reg; reg2 for a second destination `p|q` */
+	MP_PTX_REG = 1, /* reg; reg2 for a second destination `p|q` */
 	MP_PTX_IMM,	/* integer in bits */
 	MP_PTX_F32,	/* 0f........ in bits */
 	MP_PTX_F64,	/* 0d................, or a decimal float, in bits */

@@ -76,6 +76,7 @@ static void skip_blanks(struct scan *s)
 			}
 			p = nl - 1;
 		} else if (*p == '/' && end - p > 1 && p[1] == '*') {
+			s->tok.line = s->line;
 			for (p += 2; p < end && !(*p == '*' && end - p > 1 && p[1] == '/'); p++)
 				s->line += *p == '\n';
 			if (p >= end) {
@@ -635,7 +636,7 @@ void scan_variable(struct scan *s, struct mp_ptx_var *v, bool again)
 	v->name = scan_take_name(s);
 	v->size = (uint64_t)elem * vec;
 	if (!v->align || (again && v->align < elem))
-		v->align = elem * vec ? elem * vec : 8;
+		v->align = elem ? elem * vec : 8;
 	if (v->type == MP_PTX_T_TEXREF || v->type == MP_PTX_T_SAMPLERREF || v->type == MP_PTX_T_SURFREF)
 		v->size = 8;
 	while (!s->failed && scan_accept(s, '[')) {

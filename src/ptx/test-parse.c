@@ -125,6 +125,8 @@ MP_TEST(sentences)
 		struct parsed p;
 
 		parse(&p, bad[i].text);
+		if (p.err.line != bad[i].line)
+			printf("# case %zu says: %s\n", i, p.err.text);
 		MP_CHECK_EQ(p.outcome, MP_PTX_BAD);
 		MP_CHECK_EQ(p.err.line, bad[i].line);
 		MP_CHECK(strstr(p.err.text, bad[i].says));
