@@ -85,8 +85,15 @@ static bool is_integer(const struct mp_type *t)
 static void check_len(struct mp_api *api, const struct mp_item *it, const struct mp_shape *s,
 		      const struct mp_field *f)
 {
+	if (f->all && (f->len || !f->type.array || !mp_item_field(it, f->all)))
+		mp_gen_error(api, it->file, f->line,
+			     "all of %s: it is for arrays without len, and names a field", f->name);
 	if (!f->len)
 		return;
+	if (f->optional)
+		mp_gen_error(api, it->file, f->line,
+			     "%s is optional and needs a count of its own: `all`, not `len`",
+			     f->name);
 	if (!f->type.array && f->type.base != MP_BASE_BYTES)
 		mp_gen_error(api, it->file, f->line,
 			     "%s is neither bytes nor an array and has no len", f->name);
@@ -224,6 +231,29 @@ static void check_params(struct mp_api *api, struct mp_item *it)
 				     it->field[j].name);
 }
 
+/* What automatic bodies cannot express. */
+static void check_automatic(struct mp_api *api, struct mp_item *it)
+{
+	for (unsigned i = 0; i < it->count; i++) {
+		const struct mp_field *f = &it->field[i];
+		const struct mp_type *t = &f->type;
+
+		if (t->array && !f->len && !f->all)
+			mp_gen_error(api, it->file, f->line,
+				     "%s: an automatic body needs `len` or `all` of an array",
+				     f->name);
+		if (f->optional && (f->dir & MP_DIR_IN) && t->base != MP_BASE_STRING && !f->all)
+			mp_gen_error(
+				api, it->file, f->line,
+				"%s is optional: an automatic body cannot say that it is absent",
+				f->name);
+		if ((f->dir & MP_DIR_OUT) &&
+		    (mp_type_tail(t) || (t->base == MP_BASE_ID && !f->is_new && it->worker_auto)))
+			mp_gen_error(api, it->file, f->line,
+				     "%s comes out: an automatic body cannot make it", f->name);
+	}
+}
+
 static void check_call(struct mp_api *api, struct mp_item *it)
 {
 	const char *v = strrchr(it->name, '_');
@@ -281,6 +311,8 @@ static void check_item(struct mp_api *api, struct mp_item *it)
 	if (!resolve_all(api, it))
 		return;
 	check_order(api, it);
+	if (it->shim_auto || it->worker_auto)
+		check_automatic(api, it);
 	it->has_msg = it->class == MP_CLASS_CARRIED || it->class == MP_CLASS_RECORD;
 	if (!it->has_msg)
 		return;

@@ -99,6 +99,8 @@ static void emit_array_in(FILE *f, const struct mp_field *fi)
 	const struct mp_type *t = &fi->type;
 	const char *n = count_in(fi);
 
+	if (fi->all)
+		fprintf(f, "\tm.%s_count = %s ? (uint32_t)%s : 0;\n", fi->name, fi->name, fi->all);
 	if (t->base != MP_BASE_ID && t->base != MP_BASE_STRUCT) {
 		fprintf(f, "\tm.%s = (const void *)%s;\n", fi->name, fi->name);
 		return;

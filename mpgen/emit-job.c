@@ -125,6 +125,11 @@ static void emit_before(FILE *f, const struct mp_item *it, const struct mp_field
 
 	if (!(fi->dir & MP_DIR_IN))
 		return;
+	if (fi->all)
+		fprintf(f,
+			"\tif (m->%s_count && m->%s_count != m->%s)\n\t\treturn "
+			"CUDA_ERROR_INVALID_VALUE;\n",
+			fi->name, fi->name, fi->all);
 	if (t->array && (t->base == MP_BASE_ID || t->base == MP_BASE_STRUCT))
 		emit_array(f, fi, mp_ctype_target(ctype_of(it, fi)));
 	else if (t->base == MP_BASE_ID)

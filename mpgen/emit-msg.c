@@ -98,14 +98,44 @@ static void emit_size(FILE *f, const struct mp_shape *s, const char *at)
 	}
 }
 
-static void emit_gap(FILE *f, const char *p, unsigned from, unsigned to)
+/* Where stores go and how they look: `p` is the C name of the base, `indent` opens each line. */
+struct put {
+	FILE *f;
+	const char *p, *indent;
+};
+
+static void emit_gap(const struct put *w, unsigned from, unsigned to)
 {
 	if (to > from)
-		fprintf(f, "\tmemset(%s + %u, 0, %u);\n", p, from, to - from);
+		fprintf(w->f, "%smemset(%s + %u, 0, %u);\n", w->indent, w->p, from, to - from);
 }
 
-/* Stores of the fixed part of `s` at p + off; `at` is the C path to its fields. */
-static void emit_put_fixed(FILE *f, const struct mp_shape *s, const char *p, unsigned off,
+/* Stores one field at offset o of the base; the bytes it took. */
+static unsigned emit_put_field(const struct put *w, const struct mp_field *fi, unsigned o,
+			       const char *at)
+{
+	const struct mp_type *t = &fi->type;
+	unsigned n = mp_type_tail(t) ? 4 : mp_type_size(t) * (t->fixed ? t->fixed : 1);
+
+	if (t->array) {
+		fprintf(w->f, "%smemcpy(%s + %u, &%s%s_count, 4);\n", w->indent, w->p, o, at,
+			fi->name);
+	} else if (t->base == MP_BASE_STRING) {
+		fprintf(w->f, "%scount = mp_string_size(%s%s);\n", w->indent, at, fi->name);
+		fprintf(w->f, "%smemcpy(%s + %u, &count, 4);\n", w->indent, w->p, o);
+	} else if (t->base == MP_BASE_BYTES) {
+		fprintf(w->f, "%smemcpy(%s + %u, &%s%s_len, 8);\n", w->indent, w->p, o, at,
+			fi->name);
+		n = 8;
+	} else {
+		fprintf(w->f, "%smemcpy(%s + %u, %s%s%s, %u);\n", w->indent, w->p, o,
+			t->fixed ? "" : "&", at, fi->name, n);
+	}
+	return n;
+}
+
+/* Stores of the fixed part of `s` at off; `at` is the C path to its fields. */
+static void emit_put_fixed(const struct put *w, const struct mp_shape *s, unsigned off,
 			   const char *at, unsigned from)
 {
 	unsigned end = from;
@@ -117,58 +147,40 @@ static void emit_put_fixed(FILE *f, const struct mp_shape *s, const char *p, uns
 
 		if (fi->len)
 			continue;
-		emit_gap(f, p, off + end, o);
-		if (t->array) {
-			fprintf(f, "\tmemcpy(%s + %u, &%s%s_count, 4);\n", p, o, at, fi->name);
-			end = s->offset[i] + 4;
-		} else if (t->base == MP_BASE_STRING) {
-			fprintf(f,
-				"\tcount = mp_string_size(%s%s);\n"
-				"\tmemcpy(%s + %u, &count, 4);\n",
-				at, fi->name, p, o);
-			end = s->offset[i] + 4;
-		} else if (t->base == MP_BASE_BYTES) {
-			fprintf(f, "\tmemcpy(%s + %u, &%s%s_len, 8);\n", p, o, at, fi->name);
-			end = s->offset[i] + 8;
-		} else if (t->base == MP_BASE_STRUCT) {
-			emit_put_fixed(f, &t->item->msg, p, o, mp_gen_printf("%s%s.", at, fi->name),
+		emit_gap(w, off + end, o);
+		if (t->base == MP_BASE_STRUCT && !t->array) {
+			emit_put_fixed(w, &t->item->msg, o, mp_gen_printf("%s%s.", at, fi->name),
 				       0);
 			end = s->offset[i] + t->item->msg.size;
 		} else {
-			unsigned n = mp_type_size(t) * (t->fixed ? t->fixed : 1);
-
-			fprintf(f,
-				"\tmemcpy(%s + %u, %s%s%s, %u);\n"
-				"",
-				p, o, t->fixed ? "" : "&", at, fi->name, n);
-			end = s->offset[i] + n;
+			end = s->offset[i] + emit_put_field(w, fi, o, at);
 		}
 	}
-	emit_gap(f, p, off + end, off + s->size);
+	emit_gap(w, off + end, off + s->size);
 }
 
 static void emit_put_tails(FILE *f, const struct mp_shape *s, const char *at)
 {
+	const struct put element = {f, "q", "\t\t"};
+
 	for (unsigned i = 0; i < s->count; i++) {
 		const struct mp_field *fi = s->field[i];
 		const struct mp_type *t = &fi->type;
 
 		if (t->array && t->base == MP_BASE_STRUCT) {
 			fprintf(f,
-				"\tfor (uint64_t i = 0; i < %s; i++) {\n"
-				"\tconst %s *e = &%s%s[i];\n",
+				"\tfor (uint64_t i = 0; i < %s; i++) {\n\t\tconst %s *e = "
+				"&%s%s[i];\n\n",
 				count_of(fi, at), mp_type_c(t), at, fi->name);
-			emit_put_fixed(f, &t->item->msg, "q", 0, "e->", 0);
-			fprintf(f, "\tq += %u;\n\t}\n", t->item->msg.size);
+			emit_put_fixed(&element, &t->item->msg, 0, "e->", 0);
+			fprintf(f, "\t\tq += %u;\n\t}\n", t->item->msg.size);
 			if (t->item->msg.size % 8)
 				fprintf(f, "\tfor (; (q - p) %% 8; q++)\n\t\t*q = 0;\n");
 		} else if (t->base == MP_BASE_STRUCT) {
 			emit_put_tails(f, &t->item->msg, mp_gen_printf("%s%s.", at, fi->name));
 		} else if (mp_type_tail(t)) {
-			fprintf(f,
-				"\tq = mp_tail_put(q, %s%s, %s);\n"
-				"",
-				at, fi->name, bytes_of(fi, at));
+			fprintf(f, "\tq = mp_tail_put(q, %s%s, %s);\n", at, fi->name,
+				bytes_of(fi, at));
 		}
 	}
 }
@@ -188,6 +200,8 @@ static bool has_string(const struct mp_shape *s)
 static void emit_encoder(FILE *f, const struct mp_shape *s, const char *name, const char *suffix,
 			 bool reply)
 {
+	const struct put fixed = {f, "p", "\t"};
+
 	fprintf(f, "static inline size_t mp_size_%s(const struct %s *m)\n{\n", suffix, name);
 	if (s->plain) {
 		fprintf(f, "\treturn %u;\n}\n", s->size);
@@ -208,7 +222,7 @@ static void emit_encoder(FILE *f, const struct mp_shape *s, const char *name, co
 		fprintf(f, "\n");
 	if (reply)
 		fprintf(f, "\tmemcpy(p, &m->result, 4);\n");
-	emit_put_fixed(f, s, "p", 0, "m->", reply ? 4 : 0);
+	emit_put_fixed(&fixed, s, 0, "m->", reply ? 4 : 0);
 	emit_put_tails(f, s, "m->");
 	fprintf(f, "%s}\n", s->plain ? "" : "\t(void)q;\n");
 	fprintf(f, "int mp_get_%s(const uint8_t *p, size_t n, struct %s *ret);\n\n", suffix, name);

@@ -68,7 +68,7 @@ struct mp_field {
 	int line;
 	enum mp_dir dir;
 	struct mp_type type;
-	const char *len, *lane, *spans, *at;
+	const char *len, *all, *lane, *spans, *at;
 	bool is_new, gone, optional;
 	int param; /* index of the C parameter, -1 = none */
 };

@@ -118,6 +118,8 @@ static void field_attributes(struct mp_api *api, const struct mp_line *l, struct
 			f->optional = true;
 		else if (!strcmp(key, "len"))
 			value = &f->len;
+		else if (!strcmp(key, "all"))
+			value = &f->all;
 		else if (!strcmp(key, "lane"))
 			value = &f->lane;
 		else if (!strcmp(key, "spans"))
