@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the client half of rpc: the whole session. Not a door. */
+#ifndef MP_RPC_CLIENT_H
+#define MP_RPC_CLIENT_H
+
+#include <pthread.h>
+
+#include "rpc/rpc.h"
+
+#define MP_WAIT_BUCKETS 256
+
+struct mp_download {
+	struct mp_download *next;
+	uint64_t ticket, received;
+	struct mp_shape to;
+	bool async;
+};
+
+struct mp_upload {
+	struct mp_upload *next;
+	uint64_t ticket;
+	const uint8_t *p;
+	uint64_t n;
+	void (*sent)(void *arg);
+	void *arg;
+};
+
+struct mp_session {
+	struct mp_rpc rpc; /* first: the door's view */
+	struct mp_rpc_ops ops;
+	void *arg;
+	int fd[2];
+	bool closing;
+	bool spin; /* more than one processor */
+	uint64_t spin_ticks;
+
+	pthread_mutex_t sender; /* the role of writing lane 0: held over the write, by design */
+	pthread_mutex_t bulk;	/* the same for lane 1, one chunk at a time */
+
+	_Atomic uint32_t progress, waiting; /* futex; how many sleep on it */
+
+	pthread_mutex_t table; /* guards the two hash tables */
+	struct mp_answer *answer[MP_WAIT_BUCKETS] MP_GUARDED_BY(table);
+	struct mp_download *download[MP_WAIT_BUCKETS] MP_GUARDED_BY(table);
+
+	pthread_mutex_t queue; /* guards the bulk thread's work */
+	pthread_cond_t queued;
+	struct mp_upload *upload_first, **upload_last MP_GUARDED_BY(queue);
+	bool stop MP_GUARDED_BY(queue);
+
+	/* Receiver thread only. */
+	uint8_t *in;
+	size_t in_cap, in_head, in_tail;
+	uint32_t bulk_taken; /* frames of lane 1 taken in */
+	uint64_t acked;	     /* bytes */
+	uint8_t *scratch;    /* a chunk of a shaped download */
+};
+
+static inline struct mp_session *mp_session_of(struct mp_rpc *r)
+{
+	return (struct mp_session *)r;
+}
+
+/* client-receive.c */
+void *mp_session_receive(void *arg);
+void mp_session_progress(struct mp_session *s);
+/* client-bulk.c */
+void *mp_session_bulk(void *arg);
+struct mp_download *mp_download_find(struct mp_session *s, uint64_t ticket);
+/* Ends a download: -1 when it is good by status but incomplete. *ret_async says which kind it was. */
+int mp_download_end(struct mp_session *s, uint64_t ticket, uint32_t status, bool *ret_async);
+/* client-send.c */
+void *mp_session_flush(void *arg);
+/* client-wait.c */
+bool mp_answer_put(struct mp_session *s, uint64_t ticket, uint32_t status, const void *p, size_t n);
+
+static inline unsigned mp_bucket(uint64_t ticket)
+{
+	return (unsigned)((ticket >> 3) * 0x9e3779b97f4a7c15ull >> 56);
+}
+
+long mp_futex_wait(_Atomic uint32_t *word, uint32_t value);
+long mp_futex_wake(_Atomic uint32_t *word, int n);
+
+#endif
