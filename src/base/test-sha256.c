@@ -9,7 +9,7 @@ static void hex(const uint8_t d[32], char out[65])
 	int i;
 
 	for (i = 0; i < 32; i++)
-		sprintf(out + 2 * i, "%02x", d[i]);
+		snprintf(out + 2 * i, 3, "%02x", d[i]);
 }
 
 static void check(const char *text, const char *want)

@@ -47,8 +47,11 @@ bool mp_lz4_decode(const uint8_t *in, size_t in_size, uint8_t *out, size_t out_s
 
 /* The size of an ELF image by its own headers; 0 when it is none. limit 0 = unknown. */
 size_t mp_cubin_size(const uint8_t *p, size_t limit);
-/* Target of a cubin, and whether it is an a- or f-target; false when the header is no CUDA ELF. */
-bool mp_cubin_target(const uint8_t *p, size_t size, unsigned *sm, bool *arch, bool *family);
+/*
+ * Target of a cubin; false when the header is no CUDA ELF.  An a- or f-target looks like
+ * the plain one here: only the fatbin entry around a cubin tells them apart.
+ */
+bool mp_cubin_target(const uint8_t *p, size_t size, unsigned *sm);
 enum mp_image_outcome mp_cubin_read(const uint8_t *p, size_t size, struct mp_arena *arena,
 				    struct mp_contents *ret);
 

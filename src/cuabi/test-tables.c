@@ -280,7 +280,7 @@ static void md2_check(const char *text, const char *want)
 	mp_md2_add(&m, text, strlen(text));
 	mp_md2_done(&m, d);
 	for (i = 0; i < 16; i++)
-		sprintf(got + 2 * i, "%02x", d[i]);
+		snprintf(got + 2 * i, 3, "%02x", d[i]);
 	MP_CHECK_STR(got, want);
 }
 
