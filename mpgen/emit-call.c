@@ -9,6 +9,18 @@ static const char *prefix(const struct mp_item *it)
 	return it->type == MP_ITEM_RECORD ? "MP_REC_" : "MP_CALL_";
 }
 
+/* Of all messages: two builds with the same hash understand each other. */
+static uint64_t api_hash(const struct mp_api *api)
+{
+	uint64_t h = 0xcbf29ce484222325u;
+
+	for (size_t i = 0; i < api->numbered; i++)
+		if (mp_item_msg(api->by_number[i]))
+			h = (h ^ api->by_number[i]->number ^ mp_item_hash(api->by_number[i])) *
+			    0x100000001b3u;
+	return h;
+}
+
 void mp_emit_call_h(const struct mp_api *api, FILE *f)
 {
 	const char *kind;
@@ -22,6 +34,10 @@ void mp_emit_call_h(const struct mp_api *api, FILE *f)
 			api->by_number[i]->number);
 	fprintf(f, "};\n\n#define MP_CALL_NUMBER_MAX 0x%04x\n#define MP_CALL_ENTRIES %zu\n\n",
 		api->numbered ? api->by_number[api->numbered - 1]->number : 0, api->numbered);
+	fprintf(f,
+		"/* Of the shapes of all messages: differs when two builds cannot talk. */\n"
+		"#define MP_API_HASH 0x%016llxull\n\n",
+		(unsigned long long)api_hash(api));
 	fprintf(f, "enum mp_kind {\n");
 	for (int i = 0; (kind = mp_kind_name(i)); i++)
 		fprintf(f, "\tMP_KIND_%s,\n", kind);

@@ -15,7 +15,7 @@ struct entry {
 	unsigned long long hash;
 };
 
-static uint64_t item_hash(const struct mp_item *it)
+uint64_t mp_item_hash(const struct mp_item *it)
 {
 	if (!it->has_msg)
 		return 0;
@@ -67,7 +67,7 @@ void mp_ledger_check(struct mp_api *api, const char *file, char *text)
 			mp_gen_error(api, file, line,
 				     "0x%04x was %s in release %s and can never be anything else",
 				     e.number, e.name, e.release);
-		else if (item_hash(it) != e.hash)
+		else if (mp_item_hash(it) != e.hash)
 			mp_gen_error(api, it->file, it->line,
 				     "the shape of %s was released in %s and cannot change: "
 				     "declare a new number",
@@ -75,7 +75,7 @@ void mp_ledger_check(struct mp_api *api, const char *file, char *text)
 	}
 }
 
-void mp_ledger_write(const struct mp_api *api, FILE *out, const char *old)
+void mp_ledger_write(const struct mp_api *api, FILE *out, const char *old, const char *new_release)
 {
 	fprintf(out,
 		"# Number, name, first release, shape hash. Written by `ninja ledger`; see\n"
@@ -89,7 +89,9 @@ void mp_ledger_write(const struct mp_api *api, FILE *out, const char *old)
 		while (*s)
 			if (next_entry(&s, &e, &bad) && e.number == it->number)
 				release = mp_gen_strndup(e.release, strlen(e.release));
+		if (new_release && it->has_msg && !strcmp(release, "-"))
+			release = new_release;
 		fprintf(out, "0x%04x %s %s %016llx\n", it->number, it->name, release,
-			(unsigned long long)item_hash(it));
+			(unsigned long long)mp_item_hash(it));
 	}
 }

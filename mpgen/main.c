@@ -3,7 +3,7 @@
  * mpgen: the command.
  *
  *	mpgen --abi cuda.h --out DIR [--ledger FILE] a.api b.api ...
- *	mpgen --abi cuda.h --write-ledger FILE a.api ...
+ *	mpgen --abi cuda.h --write-ledger FILE [--release VERSION] a.api ...
  *
  * Exit 1 after the messages `file:line: sentence` when a description is wrong;
  * products are then not written.
@@ -126,7 +126,8 @@ static int write_products(const struct mp_api *api, const char *dir)
 	return 0;
 }
 
-static int write_ledger(const struct mp_api *api, const char *path, const char *old)
+static int write_ledger(const struct mp_api *api, const char *path, const char *old,
+			const char *release)
 {
 	FILE *f = fopen(path, "w");
 
@@ -134,13 +135,13 @@ static int write_ledger(const struct mp_api *api, const char *path, const char *
 		fprintf(stderr, "mpgen: cannot write %s\n", path);
 		return 2;
 	}
-	mp_ledger_write(api, f, old);
+	mp_ledger_write(api, f, old, release);
 	return fclose(f) ? 2 : 0;
 }
 
 int main(int argc, char **argv)
 {
-	const char *abi = NULL, *out = NULL, *ledger = NULL, *new_ledger = NULL;
+	const char *abi = NULL, *out = NULL, *ledger = NULL, *new_ledger = NULL, *release = NULL;
 	struct mp_lines lines = {0};
 	struct mp_api api = {0};
 	char *text;
@@ -156,12 +157,14 @@ int main(int argc, char **argv)
 			ledger = argv[i + 1];
 		else if (!strcmp(argv[i], "--write-ledger"))
 			new_ledger = argv[i + 1];
+		else if (!strcmp(argv[i], "--release"))
+			release = argv[i + 1];
 		else
 			break;
 	}
 	if (!abi || i >= argc || argv[i][0] == '-') {
 		fprintf(stderr, "usage: mpgen --abi cuda.h [--out DIR] [--ledger FILE] "
-				"[--write-ledger FILE] FILE.api...\n");
+				"[--write-ledger FILE [--release VERSION]] FILE.api...\n");
 		return 2;
 	}
 	if (!(text = mp_gen_read(abi)))
@@ -182,6 +185,6 @@ int main(int argc, char **argv)
 	if (api.errors)
 		return 1;
 	if (new_ledger)
-		return write_ledger(&api, new_ledger, mp_gen_read(new_ledger));
+		return write_ledger(&api, new_ledger, mp_gen_read(new_ledger), release);
 	return out ? write_products(&api, out) : 0;
 }

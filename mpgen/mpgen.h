@@ -143,7 +143,9 @@ void mp_proto_read(struct mp_api *api, const char *file, char *text);
 const struct mp_proto *mp_proto_find(const struct mp_api *api, const char *name, size_t len);
 void mp_check(struct mp_api *api);
 void mp_ledger_check(struct mp_api *api, const char *file, char *text);
-void mp_ledger_write(const struct mp_api *api, FILE *out, const char *old);
+/* `old`: the ledger so far, or NULL; `new_release`: what messages that have none get, or NULL. */
+void mp_ledger_write(const struct mp_api *api, FILE *out, const char *old, const char *new_release);
+uint64_t mp_item_hash(const struct mp_item *it); /* of message and reply; 0 without a message */
 
 /* Types (type.c). */
 bool mp_type_find(struct mp_api *api, const char *name, struct mp_type *ret);
