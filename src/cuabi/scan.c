@@ -215,6 +215,7 @@ static uint32_t type_bytes(struct text t)
 
 struct declaration {
 	struct text name;
+	uint64_t element; /* bytes of one, all lanes of a vector */
 	uint64_t size;
 	uint32_t align; /* as stated, else the element's */
 	bool managed;
@@ -266,28 +267,23 @@ static bool initialiser_skip(struct scan *s, uint64_t *values)
 	}
 }
 
-/*
- * From after the space directive to the name and its dimensions:
- * ".align 4 .b8 name[24]", ".v4 .f32 name", ".u64 .ptr .global .align 8 name".
- */
-static bool declaration_read(struct scan *s, struct declaration *d)
+/* Up to the name: ".align 4 .b8 name", ".v4 .f32 name", ".u64 .ptr .global .align 8 name". */
+static bool type_read(struct scan *s, struct declaration *d)
 {
-	uint64_t element = 0, vector = 1, n, count;
-	bool open;
+	uint64_t vector = 1, n;
 
 	memset(d, 0, sizeof(*d));
 	for (;;) {
-		struct text t = token_next(s);
+		struct text t = token_peek(s);
 
-		if (word_is_name(t)) {
-			d->name = t;
+		if (word_is_name(t))
 			break;
-		}
+		token_next(s);
 		if (is(t, ".align")) {
 			if (!number_next(s, &n) || n > (1u << 30))
 				return false;
 			/* After .ptr it speaks of what is pointed to. */
-			d->align = d->align || element ? d->align : (uint32_t)n;
+			d->align = d->align || d->element ? d->align : (uint32_t)n;
 		} else if (is(t, ".attribute")) {
 			if (!accept(s, "("))
 				return false;
@@ -300,19 +296,26 @@ static bool declaration_read(struct scan *s, struct declaration *d)
 		} else if (is(t, ".v2") || is(t, ".v4") || is(t, ".v8")) {
 			vector = (uint64_t)(t.p[2] - '0');
 		} else if (type_bytes(t)) {
-			element = type_bytes(t);
+			d->element = type_bytes(t);
 		} else if (!t.n || t.p[0] != '.') {
 			return false;
 		}
 	}
-	if (accept(s, "<")) { /* name<8>: eight registers; not a variable of ours, but skip it */
-		if (!number_next(s, &n) || !accept(s, ">"))
-			return false;
-	}
-	if (!element || !dimensions_read(s, &count, &open))
-		return false;
+	d->element *= vector;
 	if (!d->align)
-		d->align = (uint32_t)(element * vector);
+		d->align = (uint32_t)d->element;
+	return d->element != 0;
+}
+
+/* A name with its dimensions and initialiser, of the type that d holds. */
+static bool name_read(struct scan *s, struct declaration *d)
+{
+	uint64_t n, count;
+	bool open;
+
+	d->name = token_next(s);
+	if (!word_is_name(d->name) || !dimensions_read(s, &count, &open))
+		return false;
 	if (accept(s, "=")) {
 		if (!initialiser_skip(s, &n))
 			return false;
@@ -321,7 +324,12 @@ static bool declaration_read(struct scan *s, struct declaration *d)
 	} else if (open) {
 		count = 0;
 	}
-	return !__builtin_mul_overflow(element * vector, count, &d->size);
+	return !__builtin_mul_overflow(d->element, count, &d->size);
+}
+
+static bool declaration_read(struct scan *s, struct declaration *d)
+{
+	return type_read(s, d) && name_read(s, d);
 }
 
 static bool offset_add(uint32_t *total, const struct declaration *d, uint32_t *ret_offset)
@@ -396,8 +404,10 @@ static void stretch_read(struct scan *s, const char *from, const char *to, struc
 			continue;
 		if (p == to || !is_space(*p))
 			continue;
+		if (!type_read(&inner, &d))
+			continue;
 		do {
-			if (!declaration_read(&inner, &d))
+			if (!name_read(&inner, &d))
 				break;
 			offset_add(&b->shared, &d, &offset);
 		} while (accept(&inner, ","));
@@ -575,11 +585,13 @@ static enum mp_image_outcome variable_read(struct scan *s, struct text space, bo
 {
 	struct declaration d;
 
+	if (!type_read(s, &d))
+		return MP_IMAGE_BAD;
 	do {
 		struct mp_variable v = {0};
 		struct body b = {0};
 
-		if (!declaration_read(s, &d))
+		if (!name_read(s, &d))
 			return MP_IMAGE_BAD;
 		if (is(space, ".shared")) {
 			if (d.size > UINT32_MAX)
