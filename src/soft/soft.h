@@ -4,13 +4,12 @@
  *
  * Its door to programs is the CUDA driver ABI itself (abi/cuda.h); this header
  * holds the little that its neighbours inside the tree need beside that: what
- * a worker may ask to learn which kind of driver it loaded, where device
- * addresses lie, and how the generated per-thread variants of calls say so.
+ * a worker may ask to learn which kind of driver it loaded, and where device
+ * addresses lie.
  */
 #ifndef MP_SOFT_H
 #define MP_SOFT_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /*
@@ -28,12 +27,5 @@
  */
 #define MP_SOFT_WINDOW_BASE 0x200000000000ull
 #define MP_SOFT_WINDOW_SIZE 0x100000000000ull
-
-/*
- * The calling thread's stream 0: true means the per-thread default stream,
- * false the legacy one.  Returns what was set before; the _ptds and _ptsz
- * variants of calls set it around the base call and put it back.
- */
-bool mp_soft_per_thread(bool on);
 
 #endif
