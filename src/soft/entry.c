@@ -5,6 +5,10 @@
  */
 #include "inside.h"
 
+#include "mp-call.h"
+
+CUresult mp_soft_refused(enum mp_call call);
+
 CUresult cuGetProcAddress_v2(const char *symbol, void **pfn, int cudaVersion, cuuint64_t flags,
 			     CUdriverProcAddressQueryResult *symbolStatus)
 {
@@ -55,4 +59,19 @@ CUresult cuProfilerStop(void)
 	MP_ENTER(ctx);
 	(void)ctx;
 	return CUDA_SUCCESS;
+}
+
+/* ---- Calls that are not carried ---- */
+
+CUresult mp_soft_refused(enum mp_call call)
+{
+	static _Atomic unsigned char said[1024];
+	const struct mp_call_info *info = mp_call_find((uint32_t)call);
+	size_t i = info ? (size_t)(info - mp_call_table) : 0;
+
+	if (info && i < sizeof(said) && !said[i]) {
+		said[i] = 1;
+		mp_log(MP_LOG_WARN, "soft", "not-supported", "call=%s", info->name);
+	}
+	return mp_soft.ready == 1 ? CUDA_ERROR_NOT_SUPPORTED : CUDA_ERROR_NOT_INITIALIZED;
 }

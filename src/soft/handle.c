@@ -26,7 +26,7 @@ static struct slab {
 	_Atomic size_t used; /* slots ever given out */
 	uint32_t *ring;	     /* freed slots, oldest first */
 	size_t head, count, cap;
-} slabs[MP_KINDS] = {[0 ... MP_KINDS - 1] = {.lock = PTHREAD_MUTEX_INITIALIZER}};
+} slabs[MP_HANDLE_KINDS] = {[0 ... MP_HANDLE_KINDS - 1] = {.lock = PTHREAD_MUTEX_INITIALIZER}};
 
 static bool slab_open(struct slab *s, size_t size)
 {
@@ -56,7 +56,7 @@ static bool ring_grow(struct slab *s)
 	return true;
 }
 
-void *mp_handle_new(enum mp_kind kind, size_t size)
+void *mp_handle_new(enum mp_handle_kind kind, size_t size)
 {
 	struct slab *s = &slabs[kind];
 	struct mp_object *o = NULL;
@@ -84,7 +84,7 @@ out:
 	return o;
 }
 
-void mp_handle_free(enum mp_kind kind, void *own_object)
+void mp_handle_free(enum mp_handle_kind kind, void *own_object)
 {
 	struct slab *s = &slabs[kind];
 	struct mp_object *o = own_object;
@@ -101,7 +101,7 @@ void mp_handle_free(enum mp_kind kind, void *own_object)
 	pthread_mutex_unlock(&s->lock);
 }
 
-bool mp_handle_live(enum mp_kind kind, const void *p)
+bool mp_handle_live(enum mp_handle_kind kind, const void *p)
 {
 	struct slab *s = &slabs[kind];
 	uintptr_t base = s->base, at = (uintptr_t)p;

@@ -48,16 +48,16 @@ struct mp_object {
 	uint32_t slot;
 };
 
-enum mp_kind {
+enum mp_handle_kind {
 	MP_CONTEXT, MP_STREAM, MP_EVENT, MP_MODULE, MP_FUNCTION, MP_LIBRARY, MP_KERNEL, MP_GRAPH,
-	MP_NODE, MP_GRAPH_EXEC, MP_POOL, MP_ARRAY, MP_USER_OBJECT, MP_LINK, MP_PHYSICAL, MP_KINDS
+	MP_NODE, MP_GRAPH_EXEC, MP_POOL, MP_ARRAY, MP_USER_OBJECT, MP_LINK, MP_PHYSICAL, MP_HANDLE_KINDS
 };
 
 /* A zeroed object with its header set, or NULL. Memory of dead handles stays readable. */
-void *mp_handle_new(enum mp_kind kind, size_t size);
-void mp_handle_free(enum mp_kind kind, void *own_object);
+void *mp_handle_new(enum mp_handle_kind kind, size_t size);
+void mp_handle_free(enum mp_handle_kind kind, void *own_object);
 /* Any bit pattern may be asked about. */
-bool mp_handle_live(enum mp_kind kind, const void *p);
+bool mp_handle_live(enum mp_handle_kind kind, const void *p);
 
 /* ---- Devices (device.c) ---- */
 

@@ -33,8 +33,6 @@ static CUresult kernels_make(struct CUlib_st *lib)
 	for (i = 0; i < lib->contents.nkernels; i++) {
 		struct CUkern_st *k;
 
-		if (lib->contents.kernels[i].indirect)
-			continue;
 		k = mp_handle_new(MP_KERNEL, sizeof(*k));
 		if (!k)
 			return CUDA_ERROR_OUT_OF_MEMORY;
