@@ -16,12 +16,23 @@ static _Alignas(8) uint8_t buf[1 << 16], out[1 << 17];
 MP_TEST(launch_bytes)
 {
 	static const char params[12] = "abcdefghijkl";
-	struct mp_msg_cuLaunchKernel m = {.f = 7, .gridDimX = 1, .gridDimY = 2, .gridDimZ = 3,
-		.blockDimX = 4, .blockDimY = 5, .blockDimZ = 6, .sharedMemBytes = 8, .hStream = 9,
-		.params_len = 12, .params = params}, r;
-	static const uint8_t want[64] = {7, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0,
-		0, 0, 6, 0, 0, 0, 8, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 'a', 'b', 'c',
-		'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 0, 0, 0, 0};
+	struct mp_msg_cuLaunchKernel m = {.f = 7,
+					  .gridDimX = 1,
+					  .gridDimY = 2,
+					  .gridDimZ = 3,
+					  .blockDimX = 4,
+					  .blockDimY = 5,
+					  .blockDimZ = 6,
+					  .sharedMemBytes = 8,
+					  .hStream = 9,
+					  .params_len = 12,
+					  .params = params},
+				     r;
+	static const uint8_t want[64] = {
+		7,   0,   0,   0,   1,   0,   0,   0,   2,   0,   0,   0,   3, 0, 0, 0,
+		4,   0,   0,   0,   5,   0,   0,   0,   6,   0,   0,   0,   8, 0, 0, 0,
+		9,   0,   0,   0,   0,   0,   0,   0,   12,  0,   0,   0,   0, 0, 0, 0,
+		'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 0, 0, 0, 0};
 
 	MP_CHECK_EQ(mp_size_cuLaunchKernel(&m), 64);
 	memset(buf, 0xee, sizeof(buf));
@@ -64,9 +75,13 @@ MP_TEST(strings)
 
 MP_TEST(arrays_of_structs)
 {
-	struct mp_launch_attr attr[3] = {{.id = 4, .value = {2, 0, 0, 0, 1}}, {.id = 7, .event = 5}, {.id = 8}};
+	struct mp_launch_attr attr[3] = {
+		{.id = 4, .value = {2, 0, 0, 0, 1}}, {.id = 7, .event = 5}, {.id = 8}};
 	struct mp_msg_cuLaunchKernelEx m = {.call = {.func = 3, .params_len = 5, .params = "12345"},
-		.hStream = 1, .attrs_count = 3, .attrs = attr}, r;
+					    .hStream = 1,
+					    .attrs_count = 3,
+					    .attrs = attr},
+				       r;
 	size_t n = mp_size_cuLaunchKernelEx(&m);
 
 	MP_CHECK_EQ(n, 48 + 8 + 3 * 72);
@@ -82,7 +97,9 @@ MP_TEST(arrays_of_structs)
 MP_TEST(converters)
 {
 	CUmemAllocationProp p = {.type = CU_MEM_ALLOCATION_TYPE_PINNED,
-		.location = {CU_MEM_LOCATION_TYPE_DEVICE, 3}, .allocFlags = {.usage = 9}}, q;
+				 .location = {CU_MEM_LOCATION_TYPE_DEVICE, 3},
+				 .allocFlags = {.usage = 9}},
+			    q;
 	struct mp_mem_prop w;
 
 	mp_from_mem_prop(&w, &p);
@@ -102,7 +119,8 @@ static int lie(const struct mp_fuzz *z, size_t n, int *taken)
 		return r == -1 ? 0 : 1;
 	++*taken;
 	memcpy(buf, out, n1);
-	if (n1 != n || z->run(buf, n1, out, sizeof(out) / 2, &n2) || n2 != n1 || memcmp(buf, out, n1))
+	if (n1 != n || z->run(buf, n1, out, sizeof(out) / 2, &n2) || n2 != n1 ||
+	    memcmp(buf, out, n1))
 		return 1;
 	return 0;
 }
@@ -119,7 +137,8 @@ MP_TEST(lying_bytes)
 
 		memset(buf, 0, z->fixed);
 		MP_CHECK_EQ(lie(z, z->fixed, &taken), 0); /* all zeros is a message without tails */
-		MP_CHECK_EQ(mp_trace_line(text, sizeof(text), z->number, z->reply, buf, z->fixed), 0);
+		MP_CHECK_EQ(mp_trace_line(text, sizeof(text), z->number, z->reply, buf, z->fixed),
+			    0);
 		MP_CHECK(!strncmp(text, z->name, strlen(z->name)));
 		if (z->fixed)
 			MP_CHECK_EQ(z->run(buf, z->fixed - 8, out, sizeof(out), &(size_t){0}), -1);
@@ -147,7 +166,8 @@ MP_TEST(table)
 		MP_CHECK(!i || c[-1].number < c->number);
 		MP_CHECK(c->stream_at == MP_NO_STREAM || c->stream_at + 4u <= c->fixed);
 		for (int k = 0; k < c->ids; k++)
-			MP_CHECK(c->id[k].kind && c->id[k].kind < MP_KINDS && c->id[k].offset + 4u <= c->fixed);
+			MP_CHECK(c->id[k].kind && c->id[k].kind < MP_KINDS &&
+				 c->id[k].offset + 4u <= c->fixed);
 		if (c->class == MP_CLASS_RECORD)
 			continue;
 		calls++;
@@ -157,7 +177,8 @@ MP_TEST(table)
 	MP_CHECK_EQ(exports, 637);
 	MP_CHECK_EQ(calls, 540);
 	MP_CHECK(served >= 230);
-	MP_CHECK(!mp_call_find(0) && !mp_call_find(MP_CALL_NUMBER_MAX + 1) && !mp_call_find(UINT32_MAX));
+	MP_CHECK(!mp_call_find(0) && !mp_call_find(MP_CALL_NUMBER_MAX + 1) &&
+		 !mp_call_find(UINT32_MAX));
 	MP_CHECK_STR(mp_call_find(MP_CALL_cuMemcpyHtoDAsync_v2)->base, "cuMemcpyHtoDAsync");
 	MP_CHECK(mp_call_find(MP_CALL_cuMemcpyHtoDAsync_v2)->ptsz);
 	MP_CHECK_EQ(mp_trace_line(NULL, 0, UINT32_MAX, false, buf, 0), -1);

@@ -55,8 +55,7 @@ static size_t mutate(uint8_t *p, size_t size, size_t room)
 		if (size >= 4)
 			memset(p + at % (size - 3), roll() & 1 ? 0xff : 0x7f, 4);
 		return size;
-	case 3:
-		return at;
+	case 3: return at;
 	case 4: /* a piece twice */
 		if (size && size + (size - at) <= room) {
 			memmove(p + at + (size - at), p + at, size - at);

@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A small ABI for the generator's own tests: the shapes of parameters that occur, once each. */
+/*
+ * A small ABI for the generator's own tests: the shapes of parameters that
+ * occur, once each.  Types are the real header's; mpgen reads the prototypes
+ * of this file alone.
+ */
+#include "../../../src/abi/cuda.h"
 
 CUresult cuInit(unsigned int Flags);
 CUresult cuThingCreate(CUstream *phThing, unsigned int flags);
