@@ -272,7 +272,11 @@ CUresult mp_occupancy_block_size(const int *dev, const int *func, CUoccupancyB2D
 				 int *ret_min_grid, int *ret_block_size);
 CUresult mp_occupancy_dynamic_shared(const int *dev, const int *func, int blocks, int block_size,
 				     size_t *ret_bytes);
-/* Clusters: NOT_SUPPORTED on a device without them, INVALID_CLUSTER_SIZE for a size that cannot be. */
+/*
+ * Clusters: NOT_SUPPORTED on a device without them, INVALID_CLUSTER_SIZE for a size that
+ * cannot be.  No attribute tells how a device groups its multiprocessors, so the count is
+ * an upper bound on a GPU with several groups: ask its driver where that matters.
+ */
 CUresult mp_occupancy_clusters(const int *dev, const int *func, const CUlaunchConfig *config,
 			       int *ret_clusters);
 CUresult mp_occupancy_cluster_size(const int *dev, const int *func, const CUlaunchConfig *config,

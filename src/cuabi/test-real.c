@@ -21,7 +21,7 @@
 
 struct tally {
 	unsigned fatbins, cubins, texts, lto, other, bad, unread;
-	size_t kernels, params, variables, decoded;
+	size_t kernels, params, variables, decoded, compared, differ;
 	unsigned by_sm[2][256]; /* cubins, texts */
 	uint64_t decode_ns, read_ns, text_bytes, text_ns;
 };
@@ -92,6 +92,59 @@ static void fatbin_read(const struct mp_image *image, struct tally *t, uint64_t 
 	t->bad += rc != MP_IMAGE_NO_MEMBER;
 }
 
+static bool member_contents(const struct mp_image *image, unsigned take, struct mp_arena *arena,
+			    struct mp_contents *ret)
+{
+	struct mp_member m, best = {0};
+	size_t cursor = 0;
+	bool ok;
+	char *out;
+
+	/* The one of the highest target: it has the same source as the text. */
+	while (!mp_image_next(image, &cursor, &m))
+		if (m.sm > best.sm && m.kind == (take == MP_TAKE_PTX ? MP_MEMBER_PTX : MP_MEMBER_CUBIN))
+			best = m;
+	if (!best.sm)
+		return false;
+	out = malloc(best.size + 1);
+	if (!out)
+		abort();
+	ok = !mp_member_decode(&best, out) && !mp_contents_read(out, best.size, arena, ret);
+	free(out);
+	return ok;
+}
+
+/* Kernels whose parameters read alike from the text and from the cubin of one fatbin. */
+static void layouts_compare(const struct mp_image *image, struct tally *t)
+{
+	struct mp_contents text, elf;
+	struct mp_arena arena;
+	size_t i, j;
+
+	mp_arena_init(&arena, (size_t)256 << 20);
+	if (member_contents(image, MP_TAKE_PTX, &arena, &text) &&
+	    member_contents(image, MP_TAKE_CUBIN, &arena, &elf) && text.nkernels * elf.nkernels < 4000000)
+		for (i = 0; i < text.nkernels; i++) {
+			const struct mp_kernel *a = &text.kernels[i], *b = NULL;
+
+			for (j = 0; j < elf.nkernels && !b; j++)
+				if (!strcmp(a->name, elf.kernels[j].name))
+					b = &elf.kernels[j];
+			if (!b)
+				continue;
+			t->compared++;
+			if (a->nparams == b->nparams && a->param_bytes == b->param_bytes &&
+			    (!a->nparams || !memcmp(a->params, b->params, a->nparams * sizeof(*a->params))) &&
+			    !memcmp(a->maxntid, b->maxntid, sizeof(a->maxntid)))
+				continue;
+			if (!t->differ++)
+				printf("# differs: %s: %u/%u parameters, %u/%u bytes, maxntid %u/%u\n",
+				       a->name, a->nparams, b->nparams, a->param_bytes, b->param_bytes,
+				       a->maxntid[0], b->maxntid[0]);
+		}
+	mp_arena_fini(&arena);
+}
+
 /* false when there is no such file. */
 static bool library_read(const char *path, struct tally *t, uint64_t deadline)
 {
@@ -119,6 +172,7 @@ static bool library_read(const char *path, struct tally *t, uint64_t deadline)
 			break;
 		t->fatbins++;
 		fatbin_read(&image, t, deadline);
+		layouts_compare(&image, t);
 		at += mp_align_up(image.size, 8) - 8;
 	}
 	munmap((void *)p, (size_t)st.st_size);
@@ -140,7 +194,7 @@ static void tally_print(const char *name, const struct tally *t)
 		for (sm = 0; sm < 256; sm++)
 			if (t->by_sm[kind][sm])
 				printf(" %s%d:%u", kind ? "ptx" : "", sm, t->by_sm[kind][sm]);
-	printf("\n");
+	printf("; %zu layouts compared, %zu differ\n", t->compared, t->differ);
 }
 
 MP_TEST(toolkit_libraries)
@@ -161,6 +215,7 @@ MP_TEST(toolkit_libraries)
 		MP_CHECK(t.fatbins && t.kernels);
 		MP_CHECK_EQ(t.bad, 0);
 		MP_CHECK_EQ(t.unread, 0);
+		MP_CHECK_EQ(t.differ, 0);
 		tally_print(sample[i], &t);
 	}
 	if (!found)
@@ -179,7 +234,7 @@ int main(int argc, char **argv)
 		if (!library_read(argv[i], &t, 0))
 			continue;
 		tally_print(argv[i], &t);
-		bad += t.bad || t.unread;
+		bad += t.bad || t.unread || t.differ;
 	}
 	return bad != 0;
 }
