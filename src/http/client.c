@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The asking half: libcurl behind a small door.  One client is one connection
+ * that is used again, and belongs to one thread.
+ *
+ * A server is named by its bundle, not by DNS: every certificate of a pool
+ * carries the name MP_HTTP_SERVER_NAME, so that a server behind NAT or with a
+ * new address is still known by its authority.  Proxies of the environment are
+ * not used: a pool is a local network.
+ */
+#include "http/http.h"
+#include "http/name.h"
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/clock.h"
+
+#include <curl/curl.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_MAX (64u << 20)
+#define EVENT_MAX  (4u << 20)
+
+struct mp_http_client {
+	CURL *curl;
+	char *address, *ca_file, *token;
+	long connect_ms;
+	struct curl_slist *extra;
+	char error[CURL_ERROR_SIZE];
+};
+
+struct mp_http_client *mp_http_client_new(const struct mp_http_target *t)
+{
+	struct mp_http_client *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return NULL;
+	c->curl = curl_easy_init();
+	c->address = strdup(t->address);
+	c->ca_file = strdup(t->ca_file);
+	c->token = t->token ? strdup(t->token) : NULL;
+	c->connect_ms = t->connect_ms ? t->connect_ms : 5000;
+	if (!c->curl || !c->address || !c->ca_file || (t->token && !c->token)) {
+		mp_http_client_free(c);
+		return NULL;
+	}
+	return c;
+}
+
+void mp_http_client_free(struct mp_http_client *own_client)
+{
+	struct mp_http_client *c = own_client;
+
+	if (!c)
+		return;
+	if (c->curl)
+		curl_easy_cleanup(c->curl);
+	curl_slist_free_all(c->extra);
+	free(c->address);
+	free(c->ca_file);
+	free(c->token);
+	free(c);
+}
+
+const char *mp_http_client_address(const struct mp_http_client *c)
+{
+	return c->address;
+}
+
+void mp_http_client_header(struct mp_http_client *c, const char *line)
+{
+	if (line) {
+		c->extra = curl_slist_append(c->extra, line);
+	} else {
+		curl_slist_free_all(c->extra);
+		c->extra = NULL;
+	}
+}
+
+static enum mp_http_outcome outcome_of(CURLcode rc)
+{
+	switch (rc) {
+	case CURLE_OK: return MP_HTTP_OK;
+	case CURLE_COULDNT_RESOLVE_HOST:
+	case CURLE_COULDNT_CONNECT: return MP_HTTP_UNREACHABLE;
+	case CURLE_PEER_FAILED_VERIFICATION:
+	case CURLE_SSL_CACERT_BADFILE:
+	case CURLE_SSL_CERTPROBLEM: return MP_HTTP_UNTRUSTED;
+	case CURLE_OPERATION_TIMEDOUT: return MP_HTTP_UNREACHABLE;
+	default: return MP_HTTP_BROKEN;
+	}
+}
+
+static void fail_say(struct mp_http_client *c, CURLcode rc, struct mp_fail *f)
+{
+	const char *why = c->error[0] ? c->error : curl_easy_strerror(rc);
+
+	if (outcome_of(rc) == MP_HTTP_UNTRUSTED)
+		mp_fail_set(f, 0, "%s is not a server of this pool: its certificate does not match "
+				  "%s (%s)", c->address, c->ca_file, why);
+	else
+		mp_fail_set(f, 0, "%s does not answer: %s", c->address, why);
+}
+
+/* Everything that one request needs; *own_list and *own_text live until it is over. */
+static int request_prepare(struct mp_http_client *c, const char *method, const char *path,
+			   json_t *body, struct curl_slist **own_list, char **own_text)
+{
+	struct curl_slist *list = NULL, *e;
+	struct mp_buf text;
+	CURL *curl = c->curl;
+	const char *colon = strrchr(c->address, ':');
+
+	*own_list = NULL;
+	*own_text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+	if (!colon)
+		return -1;
+	curl_easy_reset(curl);
+	mp_buf_init(&text, 4096);
+	mp_buf_printf(&text, "https://" MP_HTTP_SERVER_NAME "%s%s", colon, path);
+	curl_easy_setopt(curl, CURLOPT_URL, text.data);
+	text.len = 0;
+	mp_buf_printf(&text, "Authorization: Bearer %s", c->token ? c->token : "");
+	if (c->token)
+		list = curl_slist_append(list, text.data);
+	for (e = c->extra; e; e = e->next)
+		list = curl_slist_append(list, e->data);
+	list = curl_slist_append(list, "Expect:");
+	if (*own_text) {
+		list = curl_slist_append(list, "Content-Type: application/json");
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, *own_text);
+	}
+	text.len = 0;
+	mp_buf_printf(&text, "::%s", c->address);
+	*own_list = curl_slist_append(NULL, text.data);
+	mp_buf_fini(&text);
+	curl_easy_setopt(curl, CURLOPT_CONNECT_TO, *own_list);
+	/* Both lists go at once: curl wants them alive during the transfer. */
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, list);
+	curl_easy_setopt(curl, CURLOPT_PRIVATE, list);
+	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+	curl_easy_setopt(curl, CURLOPT_CAINFO, c->ca_file);
+	curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
+	curl_easy_setopt(curl, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_3);
+	curl_easy_setopt(curl, CURLOPT_PROXY, "");
+	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
+	curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+	curl_easy_setopt(curl, CURLOPT_TCP_KEEPALIVE, 1L);
+	curl_easy_setopt(curl, CURLOPT_TCP_KEEPIDLE, 5L);
+	curl_easy_setopt(curl, CURLOPT_TCP_KEEPINTVL, 5L);
+	curl_easy_setopt(curl, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, c->connect_ms);
+	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, c->error);
+	c->error[0] = 0;
+	return *own_list ? 0 : -1;
+}
+
+static void request_finish(struct mp_http_client *c, struct curl_slist *own_list, char *own_text)
+{
+	struct curl_slist *headers = NULL;
+
+	curl_easy_getinfo(c->curl, CURLINFO_PRIVATE, &headers);
+	curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, NULL);
+	curl_easy_setopt(c->curl, CURLOPT_CONNECT_TO, NULL);
+	curl_easy_setopt(c->curl, CURLOPT_PRIVATE, NULL);
+	curl_slist_free_all(headers);
+	curl_slist_free_all(own_list);
+	free(own_text);
+}
+
+static size_t take_body(char *p, size_t size, size_t n, void *to)
+{
+	return mp_buf_add(to, p, size * n) < 0 ? 0 : size * n;
+}
+
+enum mp_http_outcome mp_http_call(struct mp_http_client *c, const char *method, const char *path,
+				  json_t *body, long timeout_ms, int *ret_status,
+				  json_t **ret_body, struct mp_fail *f)
+{
+	struct curl_slist *list;
+	struct mp_buf answer;
+	long status = 0;
+	char *text;
+	CURLcode rc;
+
+	*ret_status = 0;
+	*ret_body = NULL;
+	mp_buf_init(&answer, ANSWER_MAX);
+	if (request_prepare(c, method, path, body, &list, &text) < 0) {
+		request_finish(c, list, text);
+		mp_fail_set(f, 0, "'%s' is not HOST:PORT", c->address);
+		return MP_HTTP_UNREACHABLE;
+	}
+	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_body);
+	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &answer);
+	curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, timeout_ms);
+	rc = curl_easy_perform(c->curl);
+	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
+	if (rc != CURLE_OK)
+		fail_say(c, rc, f);
+	else if (answer.len)
+		*ret_body = json_loadb(answer.data, answer.len, 0, NULL);
+	*ret_status = (int)status;
+	request_finish(c, list, text);
+	mp_buf_fini(&answer);
+	return outcome_of(rc);
+}
+
+/* ---- Event streams ---- */
+
+struct mp_http_listen {
+	struct mp_http_client *client;
+	CURLM *multi;
+	struct curl_slist *list;
+	char *text;
+	struct mp_buf in;
+	void (*event)(void *arg, const char *event, json_t *data);
+	void *arg;
+	bool over;
+	CURLcode rc;
+	uint64_t heard; /* when bytes last came */
+};
+
+/* One event's lines, NUL-terminated; the text is taken apart. */
+static void event_take(struct mp_http_listen *l, char *text)
+{
+	char *line, *next, *name = NULL, *data = NULL;
+	json_t *j;
+
+	for (line = text; line && *line; line = next) {
+		next = strchr(line, '\n');
+		if (next)
+			*next++ = 0;
+		if (!strncmp(line, "event: ", 7))
+			name = line + 7;
+		else if (!strncmp(line, "data: ", 6))
+			data = line + 6;
+	}
+	if (!name)
+		return;
+	j = data ? json_loads(data, 0, NULL) : NULL;
+	l->event(l->arg, name, j);
+	json_decref(j);
+}
+
+static size_t take_events(char *p, size_t size, size_t n, void *arg)
+{
+	struct mp_http_listen *l = arg;
+	long status = 0;
+	char *end;
+
+	l->heard = mp_now_ns();
+	if (mp_buf_add(&l->in, p, size * n) < 0)
+		return 0;
+	curl_easy_getinfo(l->client->curl, CURLINFO_RESPONSE_CODE, &status);
+	while (status == 200 && (end = strstr(l->in.data, "\n\n"))) {
+		size_t used = (size_t)(end + 2 - l->in.data);
+
+		*end = 0;
+		event_take(l, l->in.data);
+		memmove(l->in.data, l->in.data + used, l->in.len - used + 1);
+		l->in.len -= used;
+	}
+	return size * n;
+}
+
+struct mp_http_listen *mp_http_listen_open(struct mp_http_client *c, const char *method,
+					   const char *path, json_t *body,
+					   void (*event)(void *arg, const char *event, json_t *data),
+					   void *arg)
+{
+	struct mp_http_listen *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return NULL;
+	l->client = c;
+	l->event = event;
+	l->arg = arg;
+	l->heard = mp_now_ns();
+	mp_buf_init(&l->in, EVENT_MAX);
+	l->multi = curl_multi_init();
+	if (!l->multi || request_prepare(c, method, path, body, &l->list, &l->text) < 0) {
+		l->over = true;
+		l->rc = CURLE_COULDNT_CONNECT;
+		return l;
+	}
+	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_events);
+	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, l);
+	curl_multi_add_handle(l->multi, c->curl);
+	return l;
+}
+
+int mp_http_listen_step(struct mp_http_listen *l, int fd, int timeout_ms)
+{
+	struct curl_waitfd extra = {.fd = fd, .events = CURL_WAIT_POLLIN};
+	int running = 1, left;
+	CURLMsg *m;
+
+	if (l->over)
+		return 0;
+	curl_multi_perform(l->multi, &running);
+	if (running) {
+		curl_multi_poll(l->multi, &extra, fd >= 0 ? 1 : 0, timeout_ms, NULL);
+		curl_multi_perform(l->multi, &running);
+	}
+	while ((m = curl_multi_info_read(l->multi, &left)))
+		if (m->msg == CURLMSG_DONE) {
+			l->rc = m->data.result;
+			l->over = true;
+		}
+	if (!running)
+		l->over = true;
+	return !l->over;
+}
+
+int mp_http_listen_status(struct mp_http_listen *l, enum mp_http_outcome *ret_outcome,
+			  json_t **ret_error, struct mp_fail *f)
+{
+	long status = 0;
+
+	curl_easy_getinfo(l->client->curl, CURLINFO_RESPONSE_CODE, &status);
+	*ret_outcome = outcome_of(l->rc);
+	*ret_error = NULL;
+	if (l->rc != CURLE_OK)
+		fail_say(l->client, l->rc, f);
+	else if (status != 200 && l->in.len)
+		*ret_error = json_loadb(l->in.data, l->in.len, 0, NULL);
+	return (int)status;
+}
+
+void mp_http_listen_close(struct mp_http_listen *own_listen)
+{
+	struct mp_http_listen *l = own_listen;
+
+	if (!l)
+		return;
+	if (l->multi) {
+		curl_multi_remove_handle(l->multi, l->client->curl);
+		curl_multi_cleanup(l->multi);
+	}
+	request_finish(l->client, l->list, l->text);
+	mp_buf_fini(&l->in);
+	free(l);
+}
