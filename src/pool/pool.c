@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening, closing and showing the pool of one server. */
+#include "pool/state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LIVENESS_MS 30000
+
+static void pool_free(struct mp_pool *p)
+{
+	mp_lease_free_all(p);
+	if (p->epoll >= 0)
+		close(p->epoll);
+	if (p->wake >= 0)
+		close(p->wake);
+	pthread_mutex_destroy(&p->lock);
+	free(p->devices);
+	free(p->name);
+	free(p->state_dir);
+	free(p->worker);
+	free(p->driver);
+	free(p);
+}
+
+int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
+		 struct mp_pool **ret_pool, struct mp_fail *f)
+{
+	struct mp_pool *p = calloc(1, sizeof(*p));
+	char path[4096];
+
+	if (!p)
+		return mp_fail_set(f, ENOMEM, "out of memory");
+	pthread_mutex_init(&p->lock, NULL);
+	p->epoll = p->wake = -1;
+	p->store = store;
+	p->name = strdup(config->name);
+	p->state_dir = strdup(config->state_dir);
+	p->worker = strdup(config->worker);
+	p->driver = config->driver ? strdup(config->driver) : NULL;
+	p->spread = config->spread;
+	p->liveness_ms = config->liveness_ms ? config->liveness_ms : LIVENESS_MS;
+	if (!p->name || !p->state_dir || !p->worker || (config->driver && !p->driver)) {
+		pool_free(p);
+		return mp_fail_set(f, ENOMEM, "out of memory");
+	}
+	snprintf(path, sizeof(path), "%s/leases", p->state_dir);
+	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
+		mp_fail_set(f, errno, "cannot make %s: %s", path, strerror(errno));
+		pool_free(p);
+		return -1;
+	}
+	if ((p->driver && mp_device_probe(p, f) < 0) || mp_data_open(p, config->data, f) < 0) {
+		mp_data_stop(p);
+		pool_free(p);
+		return -1;
+	}
+	mp_lease_adopt(p);
+	if (mp_data_start(p, f) < 0) {
+		mp_data_stop(p);
+		pool_free(p);
+		return -1;
+	}
+	*ret_pool = p;
+	return 0;
+}
+
+unsigned mp_pool_liveness_ms(const struct mp_pool *p)
+{
+	return p->liveness_ms;
+}
+
+void mp_pool_end_all(struct mp_pool *p, const char *why)
+{
+	uint64_t until = mp_now_ns() + 2000000000ull;
+	struct lease *l, *next;
+	bool left = true;
+
+	pthread_mutex_lock(&p->lock);
+	for (l = p->leases; l; l = next) {
+		next = l->next;
+		mp_lease_end_locked(p, l, why);
+	}
+	pthread_mutex_unlock(&p->lock);
+	while (left && mp_now_ns() < until) {
+		pthread_mutex_lock(&p->lock);
+		left = p->leases != NULL;
+		pthread_mutex_unlock(&p->lock);
+		if (left)
+			usleep(10000);
+	}
+}
+
+void mp_pool_close(struct mp_pool *own_pool)
+{
+	if (!own_pool)
+		return;
+	mp_data_stop(own_pool);
+	pool_free(own_pool);
+}
+
+/* ---- Showing ---- */
+
+static const char *state_word(const struct lease *l)
+{
+	static const char *const word[] = {"granted", "attached", "ending", "gone"};
+
+	return word[l->state];
+}
+
+static json_t *session_json(const struct lease *l, const struct session *s)
+{
+	struct mp_account_entry e;
+	json_int_t used = 0;
+	unsigned i, d;
+
+	for (i = 0; mp_account_entry(l->account, i, &e); i++)
+		for (d = 0; e.pid == s->worker && d < l->n; d++)
+			used += (json_int_t)e.used[d];
+	return json_pack("{s:s, s:i, s:i, s:I}", "program", s->comm, "pid", (int)s->pid, "worker",
+			 (int)s->worker, "used", used);
+}
+
+static json_t *lease_json(struct mp_pool *p, const struct lease *l)
+{
+	json_t *devices = json_array(), *processes = json_array();
+	const struct session *s;
+	unsigned i;
+
+	for (i = 0; i < l->n; i++) {
+		const struct device *d = &p->devices[l->slice[i].device];
+
+		json_array_append_new(devices,
+				      json_pack("{s:i, s:s, s:I, s:I}", "index", (int)d->index,
+						"uuid", d->uuid, "bytes",
+						(json_int_t)l->slice[i].bytes, "used",
+						(json_int_t)mp_account_used(l->account, i)));
+	}
+	for (s = l->sessions; s; s = s->next)
+		json_array_append_new(processes, session_json(l, s));
+	return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:I, s:o, s:o}", "id", l->id,
+			 "server", p->name, "state", state_word(l), "client", l->client, "user",
+			 l->user, "host", l->host, "program", l->program, "whole", l->whole,
+			 "created", (json_int_t)l->created, "devices", devices, "processes",
+			 processes);
+}
+
+json_t *mp_lease_show(struct mp_pool *p, const char *id)
+{
+	struct lease *l;
+	json_t *j = NULL, *data;
+	unsigned i;
+
+	pthread_mutex_lock(&p->lock);
+	l = mp_lease_find_locked(p, id);
+	if (l) {
+		j = lease_json(p, l);
+		data = json_array();
+		for (i = 0; i < p->nlisteners; i++)
+			json_array_append_new(data, json_string(p->listeners[i].text));
+		json_object_set_new(j, "data", data);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return j;
+}
+
+static json_t *device_json(const struct device *d)
+{
+	uint64_t left = d->disabled || d->exclusive ? 0 : d->memory - d->charged;
+
+	return json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:i, s:b, s:s}", "index", (int)d->index,
+			 "uuid", d->uuid, "name", d->name, "capability", d->capability, "memory",
+			 (json_int_t)d->memory, "free", (json_int_t)left, "leases", (int)d->leases,
+			 "exclusive", d->exclusive, "state", d->disabled ? "disabled" : "ok");
+}
+
+json_t *mp_pool_list(struct mp_pool *p)
+{
+	json_t *devices = json_array(), *leases = json_array(), *server;
+	struct lease *l;
+	unsigned i;
+
+	pthread_mutex_lock(&p->lock);
+	for (i = 0; i < p->ndevices; i++)
+		json_array_append_new(devices, device_json(&p->devices[i]));
+	for (l = p->leases; l; l = l->next)
+		json_array_insert_new(leases, 0, lease_json(p, l));
+	server = json_pack("{s:s, s:s, s:s, s:s, s:o}", "name", p->name, "state", "ok",
+			   "driver_version", p->driver_version, "cuda_version", p->cuda_version,
+			   "devices", devices);
+	json_object_set_new(server, "counters",
+			    json_pack("{s:I, s:I, s:I, s:I, s:I}", "granted",
+				      (json_int_t)p->granted, "refused", (json_int_t)p->refused,
+				      "workers", (json_int_t)p->workers_started, "bad_hellos",
+				      (json_int_t)p->bad_hellos, "bad_tokens",
+				      (json_int_t)p->bad_tokens));
+	pthread_mutex_unlock(&p->lock);
+	return json_pack("{s:i, s:[o], s:o}", "schema_version", 1, "servers", server, "leases",
+			 leases);
+}

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pool: the devices of this server, the leases on them, the tokens that may ask,
+ * and the workers that serve programs.  It knows no HTTP.
+ *
+ * Threads: every function may be called from any thread; one lock guards all
+ * tables and is never held over a wait for a peer (it is held over a commit to
+ * the store, which is bounded).  One thread of this room serves the data port,
+ * the workers' ends and the deadlines.
+ */
+#ifndef MP_POOL_H
+#define MP_POOL_H
+
+#include "base/code.h"
+#include "base/fail.h"
+#include "client/env.h"
+#include "store/store.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mp_pool;
+
+struct mp_pool_config {
+	const char *name;	/* of this server, shown in lists */
+	const char *state_dir;	/* exists, writable */
+	const char *worker;	/* path of motorpool-worker */
+	const char *driver;	/* driver library: path or loader name; NULL: no devices */
+	const char *data;	/* listeners, comma-separated: ADDR:PORT, [ADDR]:PORT, unix:PATH */
+	bool spread;		/* placement: spread over devices instead of packing */
+	unsigned liveness_ms;	/* a silent holder's lease ends after this; 0: 30 s */
+};
+
+/* Probes the driver in a child process, listens, takes over what a former daemon left. */
+int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
+		 struct mp_pool **ret_pool, struct mp_fail *f);
+/* Leaves workers running: they hold their own sockets. */
+void mp_pool_close(struct mp_pool *own_pool);
+/* End every lease, wait until its workers are gone (2 s at most). For a daemon that ends for good. */
+void mp_pool_end_all(struct mp_pool *p, const char *why);
+/* The first TCP listener's port, 0 when there is none. */
+uint16_t mp_pool_data_port(const struct mp_pool *p);
+unsigned mp_pool_liveness_ms(const struct mp_pool *p);
+
+/* ---- Identity ---- */
+
+enum mp_role { MP_ROLE_READ, MP_ROLE_USE, MP_ROLE_OPERATE, MP_ROLE_ADMIN, MP_ROLE_COUNT };
+
+struct mp_identity {
+	char token[16];	 /* the token's id */
+	char client[64]; /* whose it is */
+	enum mp_role role;
+};
+
+#define MP_TOKEN_TEXT 80 /* bytes for "mpt_<id>_<secret>" */
+
+const char *mp_role_name(enum mp_role role);
+/* MP_ROLE_COUNT when unknown. */
+enum mp_role mp_role_find(const char *name);
+
+/* Make a token; its text is in *ret_text alone, only a hash is kept. lifetime_s 0: a year. */
+int mp_token_create(struct mp_pool *p, const char *client, enum mp_role role, int64_t lifetime_s,
+		    char ret_text[MP_TOKEN_TEXT], struct mp_fail *f);
+/* Who shows this token?  0, or -1 with a sentence and an mp_code in f->code. */
+int mp_token_check(struct mp_pool *p, const char *text, struct mp_identity *ret, struct mp_fail *f);
+/* An array of every token, without secrets. */
+json_t *mp_token_list(struct mp_pool *p);
+/* verb: activate, deactivate, revoke, extend (by lifetime_s). */
+int mp_token_change(struct mp_pool *p, const char *id, const char *verb, int64_t lifetime_s,
+		    struct mp_fail *f);
+
+/* ---- Leases ---- */
+
+#define MP_MILLION 1000000u
+
+struct mp_want {
+	unsigned n;
+	uint32_t fraction; /* millionths of a device; 0: not asked */
+	uint64_t bytes;	   /* of each device; 0: not asked.  Both: the larger.  Neither: whole */
+};
+
+struct mp_lease_request {
+	struct mp_want want;
+	const char *request_id; /* the client's own; a second grant of it answers the same lease */
+	const char *client;
+	const char *user, *host, *program; /* claims; may be NULL */
+	const char *filter;		   /* may be NULL; see filter.h */
+	int64_t ttl_s;			   /* 0: none */
+	bool holder; /* ends with its holder; otherwise when nobody uses it for a while */
+};
+
+struct mp_lease_grant {
+	char id[MP_LEASE_DIGITS + 1];
+	char secret[2 * MP_SECRET_BYTES + 1];
+	unsigned n;
+	bool again; /* the request had been granted before */
+};
+
+int mp_lease_grant(struct mp_pool *p, const struct mp_lease_request *q, struct mp_lease_grant *ret,
+		   struct mp_fail *f);
+
+/*
+ * Who keeps a lease alive.  `tell` is called with the pool's lock held and must
+ * not block or call the pool; `last` says that the lease is over and the holder
+ * is no longer known to it.
+ */
+struct mp_holder {
+	void (*tell)(struct mp_holder *h, const char *event, json_t *own_data, bool last);
+	bool gone; /* guarded by the pool's lock */
+};
+
+/* Become the lease's holder in place of any former one; -1 when there is no such lease. */
+int mp_lease_hold(struct mp_pool *p, const char *id, struct mp_holder *h, struct mp_fail *f);
+/* The holder is gone: its lease ends.  Known or not, `tell` is not called any more. */
+void mp_lease_unhold(struct mp_pool *p, const char *id, struct mp_holder *h);
+
+/* Does this secret (hexadecimal) belong to this lease? */
+bool mp_lease_secret_good(struct mp_pool *p, const char *id, const char *secret);
+/* The client that the lease belongs to. */
+bool mp_lease_client(struct mp_pool *p, const char *id, char ret_client[64]);
+/* `why` goes to the holder: "released", "killed by ALICE", ... */
+int mp_lease_end(struct mp_pool *p, const char *id, const char *why, struct mp_fail *f);
+/* NULL when there is none of that id. */
+json_t *mp_lease_show(struct mp_pool *p, const char *id);
+
+/* Server, devices and leases, as `list` shows them. */
+json_t *mp_pool_list(struct mp_pool *p);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tables behind the pool's door, shared by the files of this room.
+ *
+ * Everything here is guarded by mp_pool.lock.  Functions named *_locked want it
+ * held.
+ */
+#ifndef MP_POOL_STATE_H
+#define MP_POOL_STATE_H
+
+#include "pool/pool.h"
+#include "base/account.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#define SHA256_BYTES 32
+#define SESSION_BYTES 16
+#define LISTENERS    4
+
+struct device {
+	unsigned index;
+	char uuid[64], name[96], capability[16], pci[32];
+	uint64_t memory, context_memory;
+	uint64_t charged; /* sum of the slices on it */
+	unsigned leases;
+	bool exclusive; /* lent whole */
+	bool disabled;
+};
+
+/* One client process, served by one worker. */
+struct session {
+	struct session *next;
+	struct lease *lease;
+	uint8_t id[SESSION_BYTES];
+	pid_t worker;
+	uint64_t worker_start; /* names the process for ever, see mp_process_start() */
+	int pidfd, control;    /* control -1: adopted from a former daemon */
+	uint32_t pid, uid;     /* of the program: claims */
+	char comm[17];
+};
+
+/* offered is the client's state: it holds nothing here. */
+enum lease_state { LEASE_GRANTED, LEASE_ATTACHED, LEASE_ENDING, LEASE_GONE, LEASE_STATES };
+
+struct slice {
+	unsigned device; /* index into pool.devices */
+	uint64_t bytes;
+};
+
+struct lease {
+	struct lease *next;
+	enum lease_state state;
+	char id[MP_LEASE_DIGITS + 1];
+	char secret[2 * MP_SECRET_BYTES + 1]; /* empty after a restart: only the hash is kept */
+	uint8_t secret_hash[SHA256_BYTES];
+	char request_id[64], client[64], user[64], host[64], program[64];
+	unsigned n;
+	struct slice slice[MP_ACCOUNT_DEVICES];
+	uint32_t fraction;
+	bool whole, holder_lease;
+	struct mp_account *account;
+	int account_fd;
+	struct session *sessions;
+	unsigned nsessions;
+	struct mp_holder *holder;
+	uint64_t holder_deadline; /* ns: ends when nobody holds it by then; 0: none */
+	uint64_t kill_deadline;	  /* ns: SIGKILL follows SIGTERM */
+	int64_t created;	  /* wall clock, for people */
+	uint64_t created_ns, attached_ns, unused_ns;
+	char why[128];
+};
+
+struct listener {
+	int fd;
+	uint16_t port; /* TCP */
+	char text[128]; /* as told to clients: ":PORT" for a wildcard, ADDR:PORT, unix:PATH */
+};
+
+struct half_open {
+	struct half_open *next;
+	int fd;
+	uint64_t deadline;
+};
+
+struct mp_pool {
+	pthread_mutex_t lock;
+	struct mp_store *store;
+	char *name, *state_dir, *worker, *driver;
+	bool spread;
+	unsigned liveness_ms;
+	char driver_version[32], cuda_version[16];
+	struct device *devices;
+	unsigned ndevices;
+	struct lease *leases;
+	struct listener listeners[LISTENERS];
+	unsigned nlisteners;
+	struct half_open *half_open; /* this and epoll: the data thread alone */
+	unsigned nhalf_open;
+	int epoll, wake;
+	bool stopping, thread_runs;
+	pthread_t thread;
+	uint64_t bad_hellos, bad_tokens, granted, refused, workers_started;
+};
+
+/* device.c */
+int mp_device_probe(struct mp_pool *p, struct mp_fail *f);
+struct device *mp_device_find_locked(struct mp_pool *p, const char *uuid);
+
+/* place.c: pure; the tables are not changed. */
+struct placement {
+	unsigned device[MP_ACCOUNT_DEVICES];
+	uint64_t bytes;
+	bool whole;
+};
+/* 0, or -1 with MP_CODE_NEVER or MP_CODE_BUSY in f->code and what came nearest. */
+int mp_place(const struct device *devices, unsigned n, const struct mp_want *want, bool spread,
+	     const char *server, struct placement *ret, struct mp_fail *f);
+/* "1.5 GiB", "300 MiB", "17 B". */
+const char *mp_bytes_print(uint64_t bytes, char text[32]);
+
+/* lease.c */
+struct lease *mp_lease_find_locked(struct mp_pool *p, const char *id);
+struct lease *mp_lease_find_secret_locked(struct mp_pool *p, const uint8_t secret[MP_SECRET_BYTES]);
+void mp_lease_end_locked(struct mp_pool *p, struct lease *l, const char *why);
+/* Deadlines; called by the data thread. Returns ms until it wants to be called again. */
+int mp_lease_tick_locked(struct mp_pool *p, uint64_t now);
+/* A worker came or went. */
+void mp_lease_attached_locked(struct mp_pool *p, struct lease *l);
+void mp_lease_left_locked(struct mp_pool *p, struct lease *l);
+void mp_lease_adopt(struct mp_pool *p);
+void mp_lease_free_all(struct mp_pool *p);
+void mp_lease_store_locked(struct mp_pool *p, struct lease *l);
+
+/* session.c: workers */
+int mp_session_lane_locked(struct mp_pool *p, struct lease *l, const uint8_t id[SESSION_BYTES],
+			   int own_fd, uint32_t pid, uint32_t uid, const char *comm);
+void mp_session_reaped_locked(struct mp_pool *p, struct session *s);
+void mp_session_signal(struct session *s, int sig);
+void mp_session_free(struct mp_pool *p, struct session *own_session);
+int mp_session_adopt_locked(struct mp_pool *p, struct lease *l, pid_t worker, uint64_t start,
+			    const uint8_t id[SESSION_BYTES], const char *comm);
+
+/* data.c: the data port's thread */
+int mp_data_open(struct mp_pool *p, const char *listeners, struct mp_fail *f);
+int mp_data_start(struct mp_pool *p, struct mp_fail *f);
+void mp_data_stop(struct mp_pool *p);
+void mp_data_wake(struct mp_pool *p);
+
+/* token.c */
+void mp_random(void *to, size_t n);
+void mp_sha256(const void *p, size_t n, uint8_t ret[SHA256_BYTES]);
+void mp_hex_print(const uint8_t *p, size_t n, char *to);
+bool mp_hex_parse(const char *text, uint8_t *to, size_t n);
+
+#endif

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Tokens: who may ask.  "mpt_ID_SECRET", 12 and 43 characters of base 62.
+ *
+ * The store has /tokens/ID with the SHA-256 of the secret, which is 256 random
+ * bits and needs no slow hash.  An unknown id and a wrong secret get the same
+ * answer, after the same comparison.
+ */
+#include "pool/state.h"
+
+#include <openssl/crypto.h>
+#include <openssl/rand.h>
+#include <openssl/sha.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ID_CHARS     12
+#define SECRET_CHARS 43
+#define YEAR_S	     (365 * 86400ll)
+
+static const char *const role_name[MP_ROLE_COUNT] = {"read", "use", "operate", "admin"};
+
+void mp_random(void *to, size_t n)
+{
+	/* Without randomness there are no secrets: nothing can go on. */
+	if (RAND_bytes(to, (int)n) != 1)
+		abort();
+}
+
+void mp_sha256(const void *p, size_t n, uint8_t ret[SHA256_BYTES])
+{
+	SHA256(p, n, ret);
+}
+
+void mp_hex_print(const uint8_t *p, size_t n, char *to)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		snprintf(to + 2 * i, 3, "%02x", p[i]);
+}
+
+static int digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool mp_hex_parse(const char *text, uint8_t *to, size_t n)
+{
+	size_t i;
+
+	if (strlen(text) != 2 * n)
+		return false;
+	for (i = 0; i < n; i++) {
+		if (digit(text[2 * i]) < 0 || digit(text[2 * i + 1]) < 0)
+			return false;
+		to[i] = (uint8_t)(digit(text[2 * i]) << 4 | digit(text[2 * i + 1]));
+	}
+	return true;
+}
+
+const char *mp_role_name(enum mp_role role)
+{
+	assert(role < MP_ROLE_COUNT);
+	return role_name[role];
+}
+
+enum mp_role mp_role_find(const char *name)
+{
+	int i;
+
+	for (i = 0; name && i < MP_ROLE_COUNT; i++)
+		if (!strcmp(name, role_name[i]))
+			return (enum mp_role)i;
+	return MP_ROLE_COUNT;
+}
+
+static void base62(char *to, size_t n)
+{
+	static const char set[] = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+	uint8_t b;
+	size_t i = 0;
+
+	while (i < n) {
+		mp_random(&b, 1);
+		/* 248 = 4 * 62: the rest would favour the first letters. */
+		if (b < 248)
+			to[i++] = set[b % 62];
+	}
+	to[n] = 0;
+}
+
+static bool name_good(const char *s)
+{
+	size_t n = s ? strlen(s) : 0;
+
+	return n && n < 64 &&
+	       !s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_@")];
+}
+
+static void hash_print(const char *secret, char hex[2 * SHA256_BYTES + 1])
+{
+	uint8_t hash[SHA256_BYTES];
+
+	mp_sha256(secret, strlen(secret), hash);
+	mp_hex_print(hash, sizeof(hash), hex);
+}
+
+static int token_put(struct mp_pool *p, const char *id, json_t *j, int64_t revision)
+{
+	char key[32], *text = json_dumps(j, JSON_COMPACT);
+	struct mp_store_guard g = {key, revision};
+	struct mp_store_change c = {key, text};
+	int rc;
+
+	snprintf(key, sizeof(key), "/tokens/%s", id);
+	rc = text ? mp_store_commit(p->store, &g, 1, &c, 1, NULL) : -1;
+	free(text);
+	return rc;
+}
+
+int mp_token_create(struct mp_pool *p, const char *client, enum mp_role role, int64_t lifetime_s,
+		    char ret_text[MP_TOKEN_TEXT], struct mp_fail *f)
+{
+	char id[ID_CHARS + 1], secret[SECRET_CHARS + 1], hex[2 * SHA256_BYTES + 1];
+	int64_t now = (int64_t)time(NULL);
+	json_t *j;
+	int rc;
+
+	if (!name_good(client))
+		return mp_fail_set(f, MP_CODE_USAGE, "a client's name has 1 to 63 letters, digits "
+						     "and .-_@");
+	if (role >= MP_ROLE_COUNT || lifetime_s < 0)
+		return mp_fail_set(f, MP_CODE_USAGE, "a token has a role (read, use, operate, "
+						     "admin) and a lifetime");
+	base62(id, ID_CHARS);
+	base62(secret, SECRET_CHARS);
+	hash_print(secret, hex);
+	j = json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "hash", hex, "client", client, "role",
+		      role_name[role], "created", (json_int_t)now, "expires",
+		      (json_int_t)(now + (lifetime_s ? lifetime_s : YEAR_S)), "state", "active");
+	rc = token_put(p, id, j, 0);
+	json_decref(j);
+	if (rc)
+		return mp_fail_set(f, MP_CODE_QUORUM, "the token cannot be stored now");
+	snprintf(ret_text, MP_TOKEN_TEXT, "mpt_%s_%s", id, secret);
+	OPENSSL_cleanse(secret, sizeof(secret));
+	mp_log(MP_LOG_INFO, "pool", "token-created", "id=%s client=%s role=%s", id, client,
+	       role_name[role]);
+	return 0;
+}
+
+static json_t *token_get(struct mp_pool *p, const char *id, int64_t *ret_revision)
+{
+	char key[32], *text;
+	json_t *j = NULL;
+
+	snprintf(key, sizeof(key), "/tokens/%s", id);
+	if (mp_store_get(p->store, key, &text, ret_revision) == MP_STORE_OK)
+		j = json_loads(text, 0, NULL);
+	free(text);
+	return j;
+}
+
+static bool token_split(const char *text, char id[ID_CHARS + 1], char secret[SECRET_CHARS + 1])
+{
+	size_t i;
+
+	if (!text || strlen(text) != 4 + ID_CHARS + 1 + SECRET_CHARS || strncmp(text, "mpt_", 4) ||
+	    text[4 + ID_CHARS] != '_')
+		return false;
+	memcpy(id, text + 4, ID_CHARS);
+	memcpy(secret, text + 5 + ID_CHARS, SECRET_CHARS);
+	id[ID_CHARS] = secret[SECRET_CHARS] = 0;
+	for (i = 0; i < ID_CHARS; i++)
+		if (id[i] == '/' || (unsigned char)id[i] <= 32)
+			return false;
+	return true;
+}
+
+static int wrong(struct mp_pool *p, struct mp_fail *f)
+{
+	pthread_mutex_lock(&p->lock);
+	p->bad_tokens++;
+	pthread_mutex_unlock(&p->lock);
+	return mp_fail_set(f, MP_CODE_TOKEN, "the token was refused: it is not known to this pool; "
+					     "ask the pool's administrator for a new bundle");
+}
+
+int mp_token_check(struct mp_pool *p, const char *text, struct mp_identity *ret, struct mp_fail *f)
+{
+	char id[ID_CHARS + 1], secret[SECRET_CHARS + 1], hex[2 * SHA256_BYTES + 1];
+	const char *hash, *state, *client;
+	int64_t revision;
+	bool good;
+	json_t *j;
+	int rc = 0;
+
+	if (!text)
+		return mp_fail_set(f, MP_CODE_TOKEN, "no token was shown; it belongs in the file "
+						     "'token' of the bundle");
+	if (!token_split(text, id, secret))
+		return wrong(p, f);
+	hash_print(secret, hex);
+	j = token_get(p, id, &revision);
+	hash = json_string_value(json_object_get(j, "hash"));
+	good = hash && strlen(hash) == 2 * SHA256_BYTES && !CRYPTO_memcmp(hash, hex, strlen(hex));
+	state = json_string_value(json_object_get(j, "state"));
+	client = json_string_value(json_object_get(j, "client"));
+	if (!good || !state || !client)
+		rc = wrong(p, f);
+	else if (!strcmp(state, "revoked"))
+		rc = mp_fail_set(f, MP_CODE_REVOKED, "the token %s of %s was revoked", id, client);
+	else if (strcmp(state, "active"))
+		rc = mp_fail_set(f, MP_CODE_INACTIVE, "the token %s of %s is deactivated", id,
+				 client);
+	else if (json_integer_value(json_object_get(j, "expires")) <= (json_int_t)time(NULL))
+		rc = mp_fail_set(f, MP_CODE_EXPIRED, "the token %s of %s has expired", id, client);
+	if (!rc) {
+		snprintf(ret->token, sizeof(ret->token), "%s", id);
+		snprintf(ret->client, sizeof(ret->client), "%s", client);
+		ret->role = mp_role_find(json_string_value(json_object_get(j, "role")));
+		if (ret->role >= MP_ROLE_COUNT)
+			ret->role = MP_ROLE_READ;
+	}
+	json_decref(j);
+	return rc;
+}
+
+static int list_add(void *arg, const char *key, const char *value, int64_t revision)
+{
+	json_t *j = json_loads(value, 0, NULL);
+
+	(void)revision;
+	json_object_del(j, "hash");
+	json_object_set_new(j, "id", json_string(key + strlen("/tokens/")));
+	json_array_append_new(arg, j);
+	return 0;
+}
+
+json_t *mp_token_list(struct mp_pool *p)
+{
+	json_t *a = json_array();
+
+	mp_store_list(p->store, "/tokens/", list_add, a);
+	return a;
+}
+
+int mp_token_change(struct mp_pool *p, const char *id, const char *verb, int64_t lifetime_s,
+		    struct mp_fail *f)
+{
+	const char *state;
+	int64_t revision = 0;
+	json_t *j;
+	int rc;
+
+	j = strlen(id) == ID_CHARS ? token_get(p, id, &revision) : NULL;
+	if (!j)
+		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no token %s", id);
+	state = json_string_value(json_object_get(j, "state"));
+	if (state && !strcmp(state, "revoked") && strcmp(verb, "revoke")) {
+		json_decref(j);
+		return mp_fail_set(f, MP_CODE_REVOKED, "the token %s was revoked, which is for ever: "
+						       "create a new one", id);
+	}
+	if (!strcmp(verb, "extend"))
+		json_object_set_new(j, "expires",
+				    json_integer((json_int_t)time(NULL) +
+						 (lifetime_s ? lifetime_s : YEAR_S)));
+	else
+		json_object_set_new(j, "state",
+				    json_string(!strcmp(verb, "revoke")	    ? "revoked"
+						: !strcmp(verb, "activate") ? "active"
+									    : "inactive"));
+	rc = token_put(p, id, j, revision);
+	json_decref(j);
+	if (rc)
+		return mp_fail_set(f, MP_CODE_QUORUM, "the token %s cannot be changed now", id);
+	mp_log(MP_LOG_INFO, "pool", "token-changed", "id=%s verb=%s", id, verb);
+	return 0;
+}
