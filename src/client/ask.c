@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Asking for a lease, waiting for one, and keeping it.
+ *
+ * A grant and its holding are one request whose answer does not end: there is no
+ * moment at which a lease exists that nobody holds.  When the stream breaks while
+ * the lease may live (the daemon was restarted), holding is tried again, once a
+ * second at most, as long as the program runs.
+ */
+#include "client/client.h"
+#include "base/buf.h"
+#include "base/check.h"
+#include "base/clock.h"
+
+#include <errno.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define SECOND	     1000000000ull
+#define BACKOFF_MIN  (SECOND / 5)
+#define BACKOFF_MAX  (10 * SECOND)
+#define RETURN_TRY_NS SECOND
+
+struct mp_held {
+	const struct mp_bundle *bundle;
+	struct mp_http_client *client;
+	struct mp_http_listen *listen;
+	json_t *lease;
+	char *data;
+	bool granted, ended, held;
+	char why[256];
+	uint64_t retry_at;
+};
+
+void mp_client_refusal(int status, json_t *answer, struct mp_fail *f)
+{
+	json_t *e = json_object_get(answer, "error");
+	const char *word = json_string_value(json_object_get(e, "code"));
+	const char *text = json_string_value(json_object_get(e, "text"));
+
+	if (word && text)
+		mp_fail_set(f, (int)mp_code_find(word), "%s", text);
+	else
+		mp_fail_set(f, MP_CODE_FAILED, "the server answered with status %d and no reason",
+			    status);
+}
+
+static struct mp_http_client *client_to(const struct mp_bundle *b, const char *address)
+{
+	struct mp_http_target t = {.address = address, .ca_file = b->ca_file, .token = b->token};
+
+	return mp_http_client_new(&t);
+}
+
+/* A failed transport as code: a stranger's certificate is not the same as silence. */
+static void transport_code(enum mp_http_outcome o, struct mp_fail *f)
+{
+	f->code = o == MP_HTTP_UNTRUSTED ? MP_CODE_CONFIG : MP_CODE_UNREACHABLE;
+}
+
+int mp_client_call(const struct mp_bundle *b, const char *only, const char *method,
+		   const char *path, json_t *body, json_t **ret_body, struct mp_fail *f)
+{
+	struct mp_http_client *c;
+	enum mp_http_outcome o;
+	unsigned i;
+	int status;
+
+	*ret_body = NULL;
+	for (i = 0; i < (only ? 1 : b->nservers); i++) {
+		c = client_to(b, only ? only : b->servers[i]);
+		if (!c)
+			return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
+		o = mp_http_call(c, method, path, body, 30000, &status, ret_body, f);
+		mp_http_client_free(c);
+		if (o != MP_HTTP_OK) {
+			transport_code(o, f);
+			continue;
+		}
+		if (status >= 200 && status < 300)
+			return 0;
+		mp_client_refusal(status, *ret_body, f);
+		json_decref(*ret_body);
+		*ret_body = NULL;
+		return -1;
+	}
+	return -1;
+}
+
+/* ---- Holding ---- */
+
+static void on_event(void *arg, const char *event, json_t *data)
+{
+	struct mp_held *h = arg;
+	const char *why = json_string_value(json_object_get(data, "why"));
+
+	if (!strcmp(event, "lease")) {
+		json_decref(h->lease);
+		h->lease = json_incref(data);
+		h->granted = h->held = true;
+	} else if (!strcmp(event, "held")) {
+		h->held = true;
+	} else if (!strcmp(event, "ended") || !strcmp(event, "replaced")) {
+		h->ended = true;
+		snprintf(h->why, sizeof(h->why), "%s",
+			 why ? why : "another process holds the lease now");
+	}
+}
+
+static void claims_add(json_t *body, const struct mp_ask *ask)
+{
+	struct passwd *pw = getpwuid(getuid());
+	const char *program = ask->program ? strrchr(ask->program, '/') : NULL;
+	char host[65] = "";
+
+	gethostname(host, sizeof(host) - 1);
+	json_object_set_new(body, "user", json_string(pw ? pw->pw_name : ""));
+	json_object_set_new(body, "host", json_string(host));
+	json_object_set_new(body, "program",
+			    json_string(program ? program + 1 : ask->program ? ask->program : ""));
+}
+
+static json_t *ask_body(const struct mp_ask *ask)
+{
+	unsigned char r[16];
+	char id[33];
+	json_t *body;
+	size_t i;
+
+	if (getrandom(r, sizeof(r), 0) != (ssize_t)sizeof(r))
+		return NULL;
+	for (i = 0; i < sizeof(r); i++)
+		snprintf(id + 2 * i, 3, "%02x", r[i]);
+	body = json_pack("{s:s, s:b, s:i, s:i, s:I}", "request", id, "hold", 1, "devices",
+			 (int)ask->n, "fraction_millionths", (int)ask->fraction, "bytes",
+			 (json_int_t)ask->bytes);
+	claims_add(body, ask);
+	return body;
+}
+
+/*
+ * ":PORT" means the host under which the API was reached, which also is right
+ * behind NAT; an address that the server names is taken as it is.
+ */
+static char *data_make(const struct mp_held *h)
+{
+	const char *address = mp_http_client_address(h->client), *text;
+	struct mp_buf b;
+	json_t *one;
+	size_t i;
+
+	mp_buf_init(&b, 4096);
+	json_array_foreach(json_object_get(h->lease, "data"), i, one) {
+		text = json_string_value(one);
+		if (!text)
+			continue;
+		mp_buf_puts(&b, b.len ? "," : "");
+		if (text[0] == ':')
+			mp_buf_add(&b, address, (size_t)(strrchr(address, ':') - address));
+		mp_buf_puts(&b, text);
+	}
+	if (b.failed)
+		mp_buf_fini(&b);
+	return mp_buf_take(&b, NULL);
+}
+
+static void held_free(struct mp_held *h)
+{
+	mp_http_listen_close(h->listen);
+	mp_http_client_free(h->client);
+	json_decref(h->lease);
+	free(h->data);
+	free(h);
+}
+
+/* One try at one server: 0 granted, -1 with a code. */
+static int ask_once(const struct mp_bundle *b, const char *address, json_t *body,
+		    struct mp_held **ret_held, struct mp_fail *f)
+{
+	struct mp_held *h = calloc(1, sizeof(*h));
+	uint64_t until = mp_now_ns() + 30 * SECOND;
+	enum mp_http_outcome o;
+	json_t *error;
+	int status;
+
+	if (!h)
+		return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
+	h->bundle = b;
+	h->client = client_to(b, address);
+	h->listen = h->client ? mp_http_listen_open(h->client, "POST", "/v1/leases", body, on_event,
+						    h)
+			      : NULL;
+	if (!h->listen) {
+		mp_http_client_free(h->client);
+		free(h);
+		return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
+	}
+	while (!h->granted && !h->ended && mp_now_ns() < until &&
+	       mp_http_listen_step(h->listen, -1, 200))
+		;
+	if (h->granted && !h->ended) {
+		h->data = data_make(h);
+		*ret_held = h;
+		return 0;
+	}
+	status = mp_http_listen_status(h->listen, &o, &error, f);
+	if (h->ended)
+		mp_fail_set(f, MP_CODE_BUSY, "the lease ended at once: %s", h->why);
+	else if (status && status != 200)
+		mp_client_refusal(status, error, f);
+	else if (o != MP_HTTP_OK)
+		transport_code(o, f);
+	else
+		mp_fail_set(f, MP_CODE_UNREACHABLE, "%s did not answer in time", address);
+	json_decref(error);
+	held_free(h);
+	return -1;
+}
+
+/* Which failure is worth telling when several servers failed differently. */
+static int weight(int code)
+{
+	switch (code) {
+	case MP_CODE_UNREACHABLE: return 1;
+	case MP_CODE_CONFIG: return 2;
+	case MP_CODE_NEVER: return 3;
+	case MP_CODE_QUORUM: return 4;
+	case MP_CODE_BUSY: return 5;
+	default: return 6;
+	}
+}
+
+static int ask_all(const struct mp_bundle *b, const struct mp_ask *ask, json_t *body,
+		   struct mp_held **ret_held, struct mp_fail *f)
+{
+	struct mp_fail one;
+	unsigned i;
+
+	f->code = 0;
+	for (i = 0; i < (ask->server ? 1 : b->nservers); i++) {
+		memset(&one, 0, sizeof(one));
+		if (!ask_once(b, ask->server ? ask->server : b->servers[i], body, ret_held, &one))
+			return 0;
+		if (!f->code || weight(one.code) > weight(f->code))
+			*f = one;
+	}
+	return -1;
+}
+
+static bool worth_waiting(int code)
+{
+	return code == MP_CODE_BUSY || code == MP_CODE_UNREACHABLE || code == MP_CODE_QUORUM;
+}
+
+static void wait_a_while(uint64_t ns, const int *stop)
+{
+	uint64_t until = mp_now_ns() + ns, now;
+
+	while ((now = mp_now_ns()) < until && !(stop && __atomic_load_n(stop, __ATOMIC_RELAXED)))
+		usleep((useconds_t)((until - now < SECOND / 20 ? until - now : SECOND / 20) / 1000));
+}
+
+static void progress_print(const struct mp_ask *ask, uint64_t begun, const struct mp_fail *f,
+			   bool *shown)
+{
+	if (!ask->progress)
+		return;
+	fprintf(stderr, "\r\033[Kmotorpool: waiting %llu s: %.120s",
+		(unsigned long long)((mp_now_ns() - begun) / SECOND), f->text);
+	*shown = true;
+}
+
+int mp_client_ask(const struct mp_bundle *b, const struct mp_ask *ask, const int *stop,
+		  struct mp_held **ret_held, struct mp_fail *f)
+{
+	uint64_t begun = mp_now_ns(), pause = BACKOFF_MIN, left, jitter;
+	json_t *body = ask_body(ask);
+	struct mp_fail last;
+	bool shown = false;
+	int rc = -1;
+
+	if (!body)
+		return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
+	for (;;) {
+		rc = ask_all(b, ask, body, ret_held, f);
+		if (!rc || !worth_waiting(f->code) || !ask->timeout_s ||
+		    (stop && __atomic_load_n(stop, __ATOMIC_RELAXED)))
+			break;
+		left = (uint64_t)ask->timeout_s * SECOND;
+		if (mp_now_ns() - begun >= left) {
+			last = *f;
+			mp_fail_set(f, MP_CODE_TIMEOUT, "waited %lld s in vain: %.400s",
+				    (long long)ask->timeout_s, last.text);
+			break;
+		}
+		left -= mp_now_ns() - begun;
+		progress_print(ask, begun, f, &shown);
+		/* Jitter of a half: clients that were refused together do not come back together. */
+		if (getrandom(&jitter, sizeof(jitter), 0) != (ssize_t)sizeof(jitter))
+			jitter = 0;
+		jitter = pause / 2 + jitter % (pause / 2);
+		wait_a_while(jitter < left ? jitter : left, stop);
+		pause = pause * 2 < BACKOFF_MAX ? pause * 2 : BACKOFF_MAX;
+	}
+	if (shown)
+		fputs("\r\033[K", stderr);
+	json_decref(body);
+	return rc;
+}
+
+const json_t *mp_held_lease(const struct mp_held *h)
+{
+	return h->lease;
+}
+
+const char *mp_held_server(const struct mp_held *h)
+{
+	return mp_http_client_address(h->client);
+}
+
+const char *mp_held_data(const struct mp_held *h)
+{
+	return h->data ? h->data : "";
+}
+
+const char *mp_held_why(const struct mp_held *h)
+{
+	return h->why;
+}
+
+static void hold_again(struct mp_held *h)
+{
+	const char *id = json_string_value(json_object_get(h->lease, "id"));
+	const char *secret = json_string_value(json_object_get(h->lease, "secret"));
+	char path[128], header[160];
+
+	mp_http_listen_close(h->listen);
+	snprintf(path, sizeof(path), "/v1/leases/%s/hold", id);
+	snprintf(header, sizeof(header), "Motorpool-Lease-Secret: %s", secret);
+	mp_http_client_header(h->client, NULL);
+	mp_http_client_header(h->client, header);
+	h->listen = mp_http_listen_open(h->client, "GET", path, NULL, on_event, h);
+}
+
+/* The stream is over: does the lease still live? */
+static void stream_lost(struct mp_held *h)
+{
+	enum mp_http_outcome o = MP_HTTP_BROKEN;
+	struct mp_fail f = {0};
+	json_t *error = NULL;
+	int status = 0;
+
+	if (h->listen)
+		status = mp_http_listen_status(h->listen, &o, &error, &f);
+	h->held = false;
+	h->retry_at = mp_now_ns() + RETURN_TRY_NS;
+	if (status == 404 || status == 401 || status == 403) {
+		mp_client_refusal(status, error, &f);
+		snprintf(h->why, sizeof(h->why), "%.250s", f.text);
+		h->ended = true;
+	}
+	json_decref(error);
+	mp_http_listen_close(h->listen);
+	h->listen = NULL;
+}
+
+enum mp_held_state mp_held_step(struct mp_held *h, int fd, int timeout_ms)
+{
+	if (h->ended)
+		return MP_HELD_ENDED;
+	if (!h->listen && mp_now_ns() >= h->retry_at)
+		hold_again(h);
+	if (h->listen) {
+		if (!mp_http_listen_step(h->listen, fd, timeout_ms) && !h->ended)
+			stream_lost(h);
+	} else {
+		usleep((useconds_t)(timeout_ms < 50 ? timeout_ms : 50) * 1000);
+	}
+	return h->ended ? MP_HELD_ENDED : h->held ? MP_HELD_YES : MP_HELD_AWAY;
+}
+
+void mp_held_release(struct mp_held *own_held)
+{
+	/* Closing the stream is the release: the server sees its holder go. */
+	held_free(own_held);
+}

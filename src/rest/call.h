@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One call of the API while it is served; private to the room. */
+#ifndef MP_REST_CALL_H
+#define MP_REST_CALL_H
+
+#include "rest/rest.h"
+#include "base/log.h"
+
+struct mp_rest_call;
+
+struct mp_rest_row {
+	const char *method, *path;
+	enum mp_role role; /* the least that may; MP_ROLE_COUNT: anyone */
+	void (*serve)(struct mp_rest_call *c);
+	const char *text;
+};
+
+struct mp_rest_call {
+	struct mp_pool *pool;
+	struct mp_http_request *request;
+	struct mp_identity caller;
+	const struct mp_rest_row *row;
+	json_t *body; /* an object */
+	char id[64];  /* the path's variable part */
+};
+
+/* Answers an error; f->code is an mp_code. */
+void mp_rest_refuse(struct mp_rest_call *c, const struct mp_fail *f);
+
+void mp_rest_version(struct mp_rest_call *c);
+void mp_rest_pool(struct mp_rest_call *c);
+void mp_rest_whoami(struct mp_rest_call *c);
+void mp_rest_lease_grant(struct mp_rest_call *c);
+void mp_rest_lease_show(struct mp_rest_call *c);
+void mp_rest_lease_hold(struct mp_rest_call *c);
+void mp_rest_lease_end(struct mp_rest_call *c);
+void mp_rest_token_list(struct mp_rest_call *c);
+void mp_rest_token_create(struct mp_rest_call *c);
+void mp_rest_token_change(struct mp_rest_call *c);
+
+#endif

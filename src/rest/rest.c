@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of paths, who may use them, and the handlers that need no state of
+ * their own.  A path's last part may be a variable: {id}.
+ */
+#include "rest/rest.h"
+#include "rest/call.h"
+#include "base/check.h"
+#include "base/version.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A verb without a row here does not exist. */
+static const struct mp_rest_row table[] = {
+	{"GET", "/v1/version", MP_ROLE_COUNT, mp_rest_version, "the server's release; no token needed"},
+	{"GET", "/v1/pool", MP_ROLE_READ, mp_rest_pool, "servers, devices and leases"},
+	{"GET", "/v1/whoami", MP_ROLE_READ, mp_rest_whoami, "the token's id, client and role"},
+	{"POST", "/v1/leases", MP_ROLE_USE, mp_rest_lease_grant,
+	 "ask for a lease; with \"hold\": true the answer is a stream that keeps it"},
+	{"GET", "/v1/leases/{id}", MP_ROLE_READ, mp_rest_lease_show, "one lease"},
+	{"GET", "/v1/leases/{id}/hold", MP_ROLE_USE, mp_rest_lease_hold,
+	 "keep a lease again, by its secret; a stream"},
+	{"DELETE", "/v1/leases/{id}", MP_ROLE_USE, mp_rest_lease_end,
+	 "end a lease: by its secret, its client, or an operator"},
+	{"GET", "/v1/tokens", MP_ROLE_ADMIN, mp_rest_token_list, "every token, without secrets"},
+	{"POST", "/v1/tokens", MP_ROLE_ADMIN, mp_rest_token_create,
+	 "make a token; its text is in this answer alone"},
+	{"POST", "/v1/tokens/{id}/activate", MP_ROLE_ADMIN, mp_rest_token_change, "let it ask again"},
+	{"POST", "/v1/tokens/{id}/deactivate", MP_ROLE_ADMIN, mp_rest_token_change,
+	 "no new leases with it"},
+	{"POST", "/v1/tokens/{id}/extend", MP_ROLE_ADMIN, mp_rest_token_change, "a later end"},
+	{"POST", "/v1/tokens/{id}/revoke", MP_ROLE_ADMIN, mp_rest_token_change,
+	 "refuse it for ever"},
+};
+
+bool mp_rest_path(unsigned i, const char **method, const char **path, enum mp_role *role,
+		  const char **text)
+{
+	if (i >= MP_ARRAY_LEN(table))
+		return false;
+	*method = table[i].method;
+	*path = table[i].path;
+	*role = table[i].role;
+	*text = table[i].text;
+	return true;
+}
+
+void mp_rest_refuse(struct mp_rest_call *c, const struct mp_fail *f)
+{
+	enum mp_code code = f->code > 0 && f->code < MP_CODE_COUNT ? (enum mp_code)f->code
+								   : MP_CODE_FAILED;
+	const struct mp_code_row *row = mp_code_row(code);
+
+	mp_http_answer_json(c->request, row->http ? row->http : 500,
+			    json_pack("{s:{s:s, s:s}}", "error", "code", row->word, "text",
+				      f->text));
+}
+
+/* Does the path fit the pattern?  The variable part, if any, goes to c->id. */
+static bool path_fits(const char *pattern, const char *path, struct mp_rest_call *c)
+{
+	size_t n;
+
+	for (; *pattern && *path; pattern++, path++) {
+		if (*pattern == '{') {
+			n = strcspn(path, "/");
+			if (!n || n >= sizeof(c->id))
+				return false;
+			memcpy(c->id, path, n);
+			c->id[n] = 0;
+			path += n - 1;
+			pattern = strchr(pattern, '}');
+			assert(pattern);
+		} else if (*pattern != *path) {
+			return false;
+		}
+	}
+	return !*pattern && !*path;
+}
+
+static bool caller_may(struct mp_rest_call *c, enum mp_role role)
+{
+	const char *auth = mp_http_header(c->request, "Authorization");
+	struct mp_fail f = {0};
+
+	if (role == MP_ROLE_COUNT)
+		return true;
+	if (auth && strncmp(auth, "Bearer ", 7))
+		auth = NULL;
+	if (mp_token_check(c->pool, auth ? auth + 7 : NULL, &c->caller, &f) < 0) {
+		mp_log(MP_LOG_WARN, "rest", "auth-failure", "from=%s code=%s",
+		       mp_http_peer(c->request), mp_code_row((enum mp_code)f.code)->word);
+		mp_rest_refuse(c, &f);
+		return false;
+	}
+	if (c->caller.role < role) {
+		mp_fail_set(&f, MP_CODE_FORBIDDEN, "the role %s of %s's token does not allow this: it "
+						   "needs %s", mp_role_name(c->caller.role),
+			    c->caller.client, mp_role_name(role));
+		mp_rest_refuse(c, &f);
+		return false;
+	}
+	return true;
+}
+
+void mp_rest_handle(void *arg, struct mp_http_request *r)
+{
+	struct mp_rest_call c = {.pool = arg, .request = r};
+	struct mp_fail f = {0};
+	bool path_known = false;
+	size_t i;
+
+	for (i = 0; i < MP_ARRAY_LEN(table); i++) {
+		if (!path_fits(table[i].path, mp_http_path(r), &c))
+			continue;
+		path_known = true;
+		if (strcmp(table[i].method, mp_http_method(r)))
+			continue;
+		if (!caller_may(&c, table[i].role))
+			return;
+		c.body = mp_http_json(r, &f);
+		if (!c.body) {
+			f.code = MP_CODE_USAGE;
+			mp_rest_refuse(&c, &f);
+			return;
+		}
+		c.row = &table[i];
+		table[i].serve(&c);
+		json_decref(c.body);
+		return;
+	}
+	if (path_known)
+		mp_fail_set(&f, MP_CODE_USAGE, "%s cannot be asked with %s", mp_http_path(r),
+			    mp_http_method(r));
+	else
+		mp_fail_set(&f, MP_CODE_NOT_FOUND, "there is nothing at %s", mp_http_path(r));
+	mp_rest_refuse(&c, &f);
+}
+
+void mp_rest_version(struct mp_rest_call *c)
+{
+	mp_http_answer_json(c->request, 200,
+			    json_pack("{s:s, s:s, s:i}", "product", "motorpool", "version",
+				      MP_VERSION, "api", 1));
+}
+
+void mp_rest_pool(struct mp_rest_call *c)
+{
+	mp_http_answer_json(c->request, 200, mp_pool_list(c->pool));
+}
+
+void mp_rest_whoami(struct mp_rest_call *c)
+{
+	mp_http_answer_json(c->request, 200,
+			    json_pack("{s:s, s:s, s:s}", "token", c->caller.token, "client",
+				      c->caller.client, "role", mp_role_name(c->caller.role)));
+}
+
+/* ---- Tokens ---- */
+
+void mp_rest_token_list(struct mp_rest_call *c)
+{
+	mp_http_answer_json(c->request, 200,
+			    json_pack("{s:o}", "tokens", mp_token_list(c->pool)));
+}
+
+void mp_rest_token_create(struct mp_rest_call *c)
+{
+	const char *role = json_string_value(json_object_get(c->body, "role"));
+	const char *client = json_string_value(json_object_get(c->body, "client"));
+	char text[MP_TOKEN_TEXT];
+	struct mp_fail f = {0};
+
+	if (mp_token_create(c->pool, client, role ? mp_role_find(role) : MP_ROLE_USE,
+			    json_integer_value(json_object_get(c->body, "lifetime_s")), text,
+			    &f) < 0)
+		mp_rest_refuse(c, &f);
+	else
+		mp_http_answer_json(c->request, 201, json_pack("{s:s}", "token", text));
+}
+
+void mp_rest_token_change(struct mp_rest_call *c)
+{
+	const char *verb = strrchr(c->row->path, '/') + 1;
+	struct mp_fail f = {0};
+
+	if (mp_token_change(c->pool, c->id, verb,
+			    json_integer_value(json_object_get(c->body, "lifetime_s")), &f) < 0)
+		mp_rest_refuse(c, &f);
+	else
+		mp_http_answer_json(c->request, 200, json_pack("{s:s}", "id", c->id));
+}
