@@ -15,6 +15,7 @@
 #include "base/clock.h"
 
 #include <curl/curl.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -102,6 +103,13 @@ static void fail_say(struct mp_http_client *c, CURLcode rc, struct mp_fail *f)
 		mp_fail_set(f, 0, "%s does not answer: %s", c->address, why);
 }
 
+/* A program that `run` starts must not inherit the connection: it would keep the lease alive. */
+static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
+{
+	(void)arg, (void)purpose;
+	return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? CURL_SOCKOPT_ERROR : CURL_SOCKOPT_OK;
+}
+
 /* Everything that one request needs; *own_list and *own_text live until it is over. */
 static int request_prepare(struct mp_http_client *c, const char *method, const char *path,
 			   json_t *body, struct curl_slist **own_list, char **own_text)
@@ -139,6 +147,7 @@ static int request_prepare(struct mp_http_client *c, const char *method, const c
 	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, list);
 	curl_easy_setopt(curl, CURLOPT_PRIVATE, list);
 	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
+	curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, on_socket);
 	curl_easy_setopt(curl, CURLOPT_CAINFO, c->ca_file);
 	curl_easy_setopt(curl, CURLOPT_CAPATH, NULL);
 	curl_easy_setopt(curl, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_3);

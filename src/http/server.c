@@ -17,6 +17,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -205,7 +206,7 @@ static struct mp_http_stream *stream_new(struct mp_http_request *r, unsigned use
 	s->gone = gone;
 	s->arg = arg;
 	s->refs = 2; /* the caller's, and libmicrohttpd's until stream_finish() */
-	s->fd = info ? dup(info->connect_fd) : -1;
+	s->fd = info ? fcntl(info->connect_fd, F_DUPFD_CLOEXEC, 0) : -1;
 	pthread_mutex_init(&s->lock, NULL);
 	mp_buf_init(&s->queue, STREAM_MAX);
 	if (s->fd >= 0)

@@ -409,7 +409,7 @@ void mp_lease_unhold(struct mp_pool *p, const char *id, struct mp_holder *h)
 	l = mp_lease_find_locked(p, id);
 	if (l && l->holder == h) {
 		l->holder = NULL;
-		if (l->holder_lease && !p->stopping)
+		if (l->holder_lease && !p->detached)
 			mp_lease_end_locked(p, l, "its holder is gone");
 	}
 	pthread_mutex_unlock(&p->lock);
@@ -439,6 +439,7 @@ void mp_lease_end_locked(struct mp_pool *p, struct lease *l, const char *why)
 	snprintf(l->why, sizeof(l->why), "%s", why);
 	state_move(l, LEASE_ENDING);
 	holder_tell(l, "ended", json_pack("{s:s}", "why", why), true);
+	mp_session_adopt_strays_locked(p, l);
 	for (s = l->sessions; s; s = s->next)
 		mp_session_signal(s, SIGTERM);
 	l->kill_deadline = mp_now_ns() + KILL_NS;
@@ -541,8 +542,12 @@ static void sessions_take(struct mp_pool *p, json_t *list, struct lease *l)
 		uint64_t start = (uint64_t)json_integer_value(json_object_get(o, "start"));
 
 		if (hex && mp_hex_parse(hex, id, sizeof(id)) && pid > 1)
-			mp_session_adopt_locked(p, l, pid, start, id, comm ? comm : "");
+			mp_session_adopt_locked(p, l, pid, start, id,
+						(uint32_t)json_integer_value(
+							json_object_get(o, "pid")),
+						comm ? comm : "");
 	}
+	mp_session_adopt_strays_locked(p, l);
 }
 
 struct adoption {

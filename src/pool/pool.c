@@ -94,6 +94,13 @@ void mp_pool_end_all(struct mp_pool *p, const char *why)
 	}
 }
 
+void mp_pool_detach(struct mp_pool *p)
+{
+	pthread_mutex_lock(&p->lock);
+	p->detached = true;
+	pthread_mutex_unlock(&p->lock);
+}
+
 void mp_pool_close(struct mp_pool *own_pool)
 {
 	if (!own_pool)

@@ -38,6 +38,8 @@ int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 		 struct mp_pool **ret_pool, struct mp_fail *f);
 /* Leaves workers running: they hold their own sockets. */
 void mp_pool_close(struct mp_pool *own_pool);
+/* Before the holders' connections are closed: leases stay, for the next daemon to adopt. */
+void mp_pool_detach(struct mp_pool *p);
 /* End every lease, wait until its workers are gone (2 s at most). For a daemon that ends for good. */
 void mp_pool_end_all(struct mp_pool *p, const char *why);
 /* The first TCP listener's port, 0 when there is none. */

@@ -239,7 +239,7 @@ int mp_session_lane_locked(struct mp_pool *p, struct lease *l, const uint8_t id[
 }
 
 int mp_session_adopt_locked(struct mp_pool *p, struct lease *l, pid_t worker, uint64_t start,
-			    const uint8_t id[SESSION_BYTES], const char *comm)
+			    const uint8_t id[SESSION_BYTES], uint32_t pid, const char *comm)
 {
 	struct session *s;
 
@@ -252,6 +252,7 @@ int mp_session_adopt_locked(struct mp_pool *p, struct lease *l, pid_t worker, ui
 	snprintf(s->comm, sizeof(s->comm), "%s", comm);
 	s->worker = worker;
 	s->worker_start = start;
+	s->pid = pid;
 	s->control = -1;
 	s->pidfd = -1;
 	if (session_enter(p, l, s) < 0) {
@@ -259,6 +260,49 @@ int mp_session_adopt_locked(struct mp_pool *p, struct lease *l, pid_t worker, ui
 		return -1;
 	}
 	return 0;
+}
+
+/*
+ * Is that process a worker of this lease?  The account is written by workers,
+ * which may be hostile: a pid in it is believed only when the process's own
+ * command line names the lease.
+ */
+static bool worker_of(pid_t pid, const struct lease *l)
+{
+	char path[64], text[8192];
+	const char *at, *end;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		return false;
+	text[n] = 0;
+	end = text + n;
+	for (at = text; at < end; at += strlen(at) + 1)
+		if (!strcmp(at, "--lease") && at + 8 < end && !strcmp(at + 8, l->id))
+			return true;
+	return false;
+}
+
+void mp_session_adopt_strays_locked(struct mp_pool *p, struct lease *l)
+{
+	static const uint8_t no_id[SESSION_BYTES];
+	struct mp_account_entry e;
+	struct session *s;
+	unsigned i;
+
+	for (i = 0; mp_account_entry(l->account, i, &e); i++) {
+		for (s = l->sessions; s && s->worker != e.pid; s = s->next)
+			;
+		if (e.pid > 1 && !s && worker_of(e.pid, l))
+			mp_session_adopt_locked(p, l, e.pid, mp_process_start(e.pid), no_id, 0, "");
+	}
 }
 
 void mp_session_reaped_locked(struct mp_pool *p, struct session *s)

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/sha256.h"
 
 #include <pthread.h>
 #include <sys/types.h>
@@ -101,7 +102,7 @@ struct mp_pool {
 	struct half_open *half_open; /* this and epoll: the data thread alone */
 	unsigned nhalf_open;
 	int epoll, wake;
-	bool stopping, thread_runs;
+	bool stopping, detached, thread_runs;
 	pthread_t thread;
 	uint64_t bad_hellos, bad_tokens, granted, refused, workers_started;
 };
@@ -142,7 +143,9 @@ void mp_session_reaped_locked(struct mp_pool *p, struct session *s);
 void mp_session_signal(struct session *s, int sig);
 void mp_session_free(struct mp_pool *p, struct session *own_session);
 int mp_session_adopt_locked(struct mp_pool *p, struct lease *l, pid_t worker, uint64_t start,
-			    const uint8_t id[SESSION_BYTES], const char *comm);
+			    const uint8_t id[SESSION_BYTES], uint32_t pid, const char *comm);
+/* Workers that have joined the account but that no session names: a daemon died while it started them. */
+void mp_session_adopt_strays_locked(struct mp_pool *p, struct lease *l);
 
 /* data.c: the data port's thread */
 int mp_data_open(struct mp_pool *p, const char *listeners, struct mp_fail *f);
@@ -152,7 +155,6 @@ void mp_data_wake(struct mp_pool *p);
 
 /* token.c */
 void mp_random(void *to, size_t n);
-void mp_sha256(const void *p, size_t n, uint8_t ret[SHA256_BYTES]);
 void mp_hex_print(const uint8_t *p, size_t n, char *to);
 bool mp_hex_parse(const char *text, uint8_t *to, size_t n);
 

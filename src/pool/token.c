@@ -10,7 +10,6 @@
 
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
-#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,11 +25,6 @@ void mp_random(void *to, size_t n)
 	/* Without randomness there are no secrets: nothing can go on. */
 	if (RAND_bytes(to, (int)n) != 1)
 		abort();
-}
-
-void mp_sha256(const void *p, size_t n, uint8_t ret[SHA256_BYTES])
-{
-	SHA256(p, n, ret);
 }
 
 void mp_hex_print(const uint8_t *p, size_t n, char *to)

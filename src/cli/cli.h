@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The command: what its subcommands share.  Private to the room.
+ *
+ * Data goes to stdout, all else to stderr.  A subcommand returns the exit code.
+ */
+#ifndef MP_CLI_H
+#define MP_CLI_H
+
+#include "client/client.h"
+
+#include <stdbool.h>
+
+/* Options of all subcommands, in one table; each subcommand names the ones it takes. */
+struct mp_cli {
+	const char *bundle, *server;
+	const char *filter;
+	bool json, no_headers;
+	/* run */
+	unsigned n;
+	uint32_t fraction;
+	uint64_t bytes;
+	int64_t timeout_s;
+	int lost_exit; /* -1: the program's own status */
+	bool fresh;
+	/* token */
+	const char *client, *role, *output;
+	int64_t lifetime_s;
+	int argc; /* what is left after the options */
+	char **argv;
+};
+
+/* Prints the sentence, returns the exit code. */
+int mp_cli_fail(const struct mp_fail *f);
+/* Opens the bundle and asks; NULL when it failed, *ret_exit then says with what. */
+json_t *mp_cli_call(const struct mp_cli *c, const char *method, const char *path, json_t *own_body,
+		    int *ret_exit);
+int mp_cli_print_json(const json_t *j);
+const char *mp_cli_text(const json_t *o, const char *key);
+long long mp_cli_number(const json_t *o, const char *key);
+
+/* A table of columns that fit their contents: two spaces between, no borders. */
+struct mp_table;
+struct mp_table *mp_table_new(unsigned columns);
+/* `columns` cells in a row, copied; a cell "-" for nothing. */
+void mp_table_cell(struct mp_table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Align column i to the right. */
+void mp_table_right(struct mp_table *t, unsigned i);
+void mp_table_print(struct mp_table *own_table, bool skip_first_row);
+
+int mp_cli_run(struct mp_cli *c);
+int mp_cli_list(struct mp_cli *c);
+int mp_cli_smi(struct mp_cli *c);
+int mp_cli_version(struct mp_cli *c);
+int mp_cli_whoami(struct mp_cli *c);
+int mp_cli_lease_list(struct mp_cli *c);
+int mp_cli_lease_show(struct mp_cli *c);
+int mp_cli_lease_kill(struct mp_cli *c);
+int mp_cli_token_list(struct mp_cli *c);
+int mp_cli_token_create(struct mp_cli *c);
+int mp_cli_token_change(struct mp_cli *c);
+
+#endif

@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * motorpool(1): one table of subcommands and one of options make the parser, the
+ * dispatch and the help.
+ */
+#include "cli/cli.h"
+#include "base/check.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum option_id {
+	O_DEVICES = 1, O_FRACTION, O_MEMORY, O_TIMEOUT, O_SERVER, O_BUNDLE, O_JSON, O_NO_HEADERS,
+	O_LOST_EXIT, O_NEW, O_CLIENT, O_ROLE, O_LIFETIME, O_OUTPUT, O_HELP
+};
+#define BIT(o) (1u << (o))
+
+static const struct option_row {
+	enum option_id id;
+	char letter;
+	const char *name, *arg, *text;
+} options[] = {
+	{O_DEVICES, 'n', "devices", "N", "number of devices (1)"},
+	{O_FRACTION, 'p', "partition", "F", "fraction of each device's memory, 0 < F <= 1, or 50%"},
+	{O_MEMORY, 'm', "memory", "SIZE", "memory of each device in MiB, or with a unit: 2GiB"},
+	{O_TIMEOUT, 't', "timeout", "T", "how long to wait for devices: 90, 30m, 2h; 0 does not wait (30m)"},
+	{O_SERVER, 's', "server", "ADDR:PORT", "ask this server only"},
+	{O_LOST_EXIT, 0, "lost-exit", "CODE", "exit with CODE when the lease ended before the program"},
+	{O_NEW, 0, "new", NULL, "inside another run: ask for a lease of its own"},
+	{O_CLIENT, 0, "client", "NAME", "whose token it is"},
+	{O_ROLE, 0, "role", "ROLE", "read, use, operate or admin (use)"},
+	{O_LIFETIME, 0, "lifetime", "T", "until it expires: 30d (365d)"},
+	{O_OUTPUT, 'o', "output", "DIR", "write a token bundle into this new directory"},
+	{O_BUNDLE, 0, "bundle", "DIR", "token bundle: ca.crt, token, servers (~/.config/motorpool)"},
+	{O_JSON, 0, "json", NULL, "print JSON"},
+	{O_NO_HEADERS, 0, "no-headers", NULL, "no line of column names"},
+	{O_HELP, 'h', "help", NULL, "this text"},
+};
+
+#define COMMON (BIT(O_BUNDLE) | BIT(O_SERVER) | BIT(O_HELP))
+
+static const struct command {
+	const char *name, *args, *text;
+	int (*run)(struct mp_cli *c);
+	unsigned options;
+	int least, most; /* arguments after the options; most -1: any */
+} commands[] = {
+	{"run", "[--] PROGRAM [ARG]...", "run a program with devices of the pool", mp_cli_run,
+	 COMMON | BIT(O_DEVICES) | BIT(O_FRACTION) | BIT(O_MEMORY) | BIT(O_TIMEOUT) |
+		 BIT(O_LOST_EXIT) | BIT(O_NEW), 1, -1},
+	{"list", "", "servers, devices and what is free", mp_cli_list,
+	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
+	{"smi", "", "devices and the programs on them, as a box", mp_cli_smi, COMMON | BIT(O_JSON), 0, 0},
+	{"lease list", "", "leases of the pool", mp_cli_lease_list,
+	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
+	{"lease show", "LEASE", "one lease", mp_cli_lease_show, COMMON | BIT(O_JSON), 1, 1},
+	{"lease kill", "LEASE", "end a lease and the use of its devices", mp_cli_lease_kill,
+	 COMMON | BIT(O_JSON), 1, 1},
+	{"token list", "", "tokens of the pool", mp_cli_token_list,
+	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
+	{"token create", "", "make a token for a client", mp_cli_token_create,
+	 COMMON | BIT(O_CLIENT) | BIT(O_ROLE) | BIT(O_LIFETIME) | BIT(O_OUTPUT) | BIT(O_JSON), 0, 0},
+	{"token activate", "TOKEN", "let a token ask again", mp_cli_token_change,
+	 COMMON | BIT(O_JSON), 1, 1},
+	{"token deactivate", "TOKEN", "no new leases with this token", mp_cli_token_change,
+	 COMMON | BIT(O_JSON), 1, 1},
+	{"token extend", "TOKEN", "let a token expire later", mp_cli_token_change,
+	 COMMON | BIT(O_LIFETIME) | BIT(O_JSON), 1, 1},
+	{"token revoke", "TOKEN", "refuse a token for ever", mp_cli_token_change,
+	 COMMON | BIT(O_JSON), 1, 1},
+	{"whoami", "", "who this bundle's token says you are", mp_cli_whoami, COMMON | BIT(O_JSON), 0, 0},
+	{"version", "", "the release of this command and of the server", mp_cli_version,
+	 COMMON | BIT(O_JSON), 0, 0},
+};
+
+static void help_all(void)
+{
+	size_t i;
+
+	puts("Usage: motorpool COMMAND [OPTION]... [ARGUMENT]...\n\n"
+	     "Runs CUDA programs on GPUs that sit in a pool of servers.\n");
+	for (i = 0; i < MP_ARRAY_LEN(commands); i++)
+		printf("  %-18s %s\n", commands[i].name, commands[i].text);
+	puts("\nmotorpool COMMAND --help says more.");
+}
+
+static void help_command(const struct command *c)
+{
+	char left[64];
+	size_t i;
+
+	printf("Usage: motorpool %s [OPTION]...%s%s\n\n%c%s.\n\n", c->name, *c->args ? " " : "", c->args,
+	       c->text[0] & ~0x20, c->text + 1);
+	for (i = 0; i < MP_ARRAY_LEN(options); i++) {
+		if (!(c->options & BIT(options[i].id)))
+			continue;
+		snprintf(left, sizeof(left), "%c%c%s --%s%s%s", options[i].letter ? '-' : ' ',
+			 options[i].letter ? options[i].letter : ' ', options[i].letter ? "," : " ",
+			 options[i].name, options[i].arg ? " " : "",
+			 options[i].arg ? options[i].arg : "");
+		printf("  %-26s %s\n", left, options[i].text);
+	}
+}
+
+/* One word or two: *ret_words says how many arguments the name took. */
+static const struct command *command_find(int argc, char **argv, int *ret_words)
+{
+	char two[64];
+	size_t i;
+
+	snprintf(two, sizeof(two), "%.30s %.30s", argv[1], argc > 2 ? argv[2] : "");
+	for (i = 0; i < MP_ARRAY_LEN(commands); i++) {
+		*ret_words = 1;
+		if (!strcmp(commands[i].name, argv[1]))
+			return &commands[i];
+		*ret_words = 2;
+		if (!strcmp(commands[i].name, two))
+			return &commands[i];
+	}
+	return NULL;
+}
+
+static bool number_parse(const char *text, long least, long most, long *ret)
+{
+	char *end;
+
+	*ret = strtol(text, &end, 10);
+	return end != text && !*end && *ret >= least && *ret <= most;
+}
+
+static int option_take(struct mp_cli *c, const struct option_row *o, const char *arg,
+		       struct mp_fail *f)
+{
+	bool good = true;
+	long n = 0;
+
+	switch (o->id) {
+	case O_DEVICES:
+		good = number_parse(arg, 1, 1024, &n);
+		c->n = (unsigned)n;
+		break;
+	case O_LOST_EXIT:
+		good = number_parse(arg, 0, 255, &n);
+		c->lost_exit = (int)n;
+		break;
+	case O_FRACTION: good = mp_fraction_parse(arg, &c->fraction); break;
+	case O_MEMORY: good = mp_size_parse(arg, &c->bytes); break;
+	case O_TIMEOUT: good = mp_duration_parse(arg, &c->timeout_s); break;
+	case O_LIFETIME: good = mp_duration_parse(arg, &c->lifetime_s) && c->lifetime_s > 0; break;
+	case O_SERVER:
+		c->server = arg;
+		good = strchr(arg, ':') != NULL;
+		break;
+	case O_BUNDLE: c->bundle = arg; break;
+	case O_CLIENT: c->client = arg; break;
+	case O_ROLE: c->role = arg; break;
+	case O_OUTPUT: c->output = arg; break;
+	case O_JSON: c->json = true; break;
+	case O_NO_HEADERS: c->no_headers = true; break;
+	case O_NEW: c->fresh = true; break;
+	case O_HELP: break;
+	}
+	if (good)
+		return 0;
+	return mp_fail_set(f, MP_CODE_USAGE, "--%s does not take '%s': %s", o->name, arg, o->text);
+}
+
+/* 0 go on, 1 help was printed. */
+static int options_take(struct mp_cli *c, const struct command *cmd, int argc, char **argv,
+			struct mp_fail *f)
+{
+	struct option longs[MP_ARRAY_LEN(options) + 1] = {0};
+	char letters[2 * MP_ARRAY_LEN(options) + 3] = "+:";
+	size_t i, at = 2;
+	int o;
+
+	/* What follows a program's name is the program's; elsewhere options may stand anywhere. */
+	if (cmd->most >= 0)
+		letters[0] = ':', at = 1;
+	for (i = 0; i < MP_ARRAY_LEN(options); i++) {
+		longs[i] = (struct option){options[i].name, options[i].arg != NULL, NULL,
+					   256 + (int)i};
+		if (options[i].letter) {
+			letters[at++] = options[i].letter;
+			if (options[i].arg)
+				letters[at++] = ':';
+		}
+	}
+	opterr = 0;
+	while ((o = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
+		if (o == ':')
+			return mp_fail_set(f, MP_CODE_USAGE, "%s needs a value", argv[optind - 1]);
+		for (i = 0; i < MP_ARRAY_LEN(options); i++)
+			if (o == 256 + (int)i || (options[i].letter && o == options[i].letter))
+				break;
+		if (i == MP_ARRAY_LEN(options) || !(cmd->options & BIT(options[i].id)))
+			return mp_fail_set(f, MP_CODE_USAGE,
+					   "motorpool %s has no option %s; see motorpool %s --help",
+					   cmd->name, argv[optind - 1], cmd->name);
+		if (options[i].id == O_HELP) {
+			help_command(cmd);
+			return 1;
+		}
+		if (option_take(c, &options[i], optarg, f) < 0)
+			return -1;
+	}
+	c->argc = argc - optind;
+	c->argv = argv + optind;
+	if (c->argc < cmd->least || (cmd->most >= 0 && c->argc > cmd->most))
+		return mp_fail_set(f, MP_CODE_USAGE, "usage: motorpool %s [OPTION]...%s%s", cmd->name,
+				   *cmd->args ? " " : "", cmd->args);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct mp_cli c = {.n = 1, .timeout_s = 1800, .lost_exit = -1};
+	const struct command *cmd;
+	struct mp_fail f = {0};
+	int words, rc;
+
+	if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
+	    !strcmp(argv[1], "help")) {
+		help_all();
+		return argc < 2 ? mp_code_row(MP_CODE_USAGE)->exit : 0;
+	}
+	if (!strcmp(argv[1], "--version"))
+		argv[1] = "version";
+	cmd = command_find(argc, argv, &words);
+	if (!cmd) {
+		mp_fail_set(&f, MP_CODE_USAGE, "there is no command '%s'; see motorpool --help",
+			    argv[1]);
+		return mp_cli_fail(&f);
+	}
+	rc = options_take(&c, cmd, argc - words, argv + words, &f);
+	if (rc < 0)
+		return mp_cli_fail(&f);
+	/* token_change() wants to know which verb it is. */
+	if (cmd->run == mp_cli_token_change)
+		c.role = strchr(cmd->name, ' ') + 1;
+	return rc ? 0 : cmd->run(&c);
+}

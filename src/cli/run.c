@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * run: a lease, a program that uses it, and the end of both.
+ *
+ * This process is the lease's holder: it keeps the event stream open, starts the
+ * program as its child in the same process group and terminal, passes signals on
+ * and returns the child's status.  When it is killed, the kernel closes the
+ * stream, and the server ends the lease.  The child is told to end with it by
+ * the loss of its device only: a program that can go on without one may.
+ */
+#include "cli/cli.h"
+#include "base/check.h"
+#include "base/where.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static int stopped; /* a signal came while waiting for devices */
+
+static void on_signal(int sig)
+{
+	__atomic_store_n(&stopped, sig, __ATOMIC_RELAXED);
+}
+
+/* Prepended, never replaced: images rely on theirs. */
+static int library_path_set(const char *dir)
+{
+	const char *old = getenv("LD_LIBRARY_PATH");
+	char *value;
+
+	if (asprintf(&value, "%s%s%s", dir, old && *old ? ":" : "", old && *old ? old : "") < 0)
+		return -1;
+	setenv("LD_LIBRARY_PATH", value, 1);
+	free(value);
+	return 0;
+}
+
+static int environment_set(const struct mp_held *h, struct mp_fail *f)
+{
+	const json_t *l = mp_held_lease(h);
+	char dir[4096], number[16];
+
+	if (!mp_where(MP_PART_LIBDIR, dir, sizeof(dir)))
+		return mp_fail_set(f, MP_CODE_FAILED, "the drop-in libcuda.so.1 is not in %s; set "
+						      MP_ENV_LIBDIR " to its directory", dir);
+	snprintf(number, sizeof(number), "%zu", json_array_size(json_object_get(l, "devices")));
+	setenv(MP_ENV_DATA, mp_held_data(h), 1);
+	setenv(MP_ENV_SECRET, mp_cli_text(l, "secret"), 1);
+	setenv(MP_ENV_LEASE, mp_cli_text(l, "id"), 1);
+	setenv(MP_ENV_SERVER, mp_held_server(h), 1);
+	setenv(MP_ENV_DEVICES, number, 1);
+	return library_path_set(dir);
+}
+
+/* In the child: becomes the program, or tells errno through the pipe. */
+static void __attribute__((noreturn)) program_become(char **argv, const sigset_t *mask, int tell)
+{
+	int e;
+
+	signal(SIGPIPE, SIG_DFL);
+	sigprocmask(SIG_SETMASK, mask, NULL);
+	execvp(argv[0], argv);
+	e = errno;
+	if (write(tell, &e, sizeof(e)) < 0)
+		_exit(125);
+	_exit(127);
+}
+
+static int program_start(char **argv, const sigset_t *mask, pid_t *ret_pid, struct mp_fail *f)
+{
+	int p[2], e = 0;
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return mp_fail_set(f, MP_CODE_FAILED, "no pipe: %s", strerror(errno));
+	*ret_pid = fork();
+	if (!*ret_pid)
+		program_become(argv, mask, p[1]);
+	close(p[1]);
+	if (*ret_pid < 0) {
+		e = errno;
+		close(p[0]);
+		return mp_fail_set(f, MP_CODE_FAILED, "cannot fork: %s", strerror(e));
+	}
+	/* End of file: exec() closed it, the program runs. */
+	if (read(p[0], &e, sizeof(e)) != sizeof(e))
+		e = 0;
+	close(p[0]);
+	if (!e)
+		return 0;
+	waitpid(*ret_pid, NULL, 0);
+	return mp_fail_set(f, e == ENOENT ? MP_CODE_NO_PROGRAM : MP_CODE_NOT_EXECUTABLE,
+			   e == ENOENT ? "there is no program '%s' (%s)" : "cannot execute '%s': %s",
+			   argv[0], strerror(e));
+}
+
+static int status_code(int status)
+{
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/*
+ * A terminal sends its signals to the whole group, the child included; only
+ * those that one process sent to us are passed on.
+ */
+static void signal_pass(const struct signalfd_siginfo *si, pid_t pid)
+{
+	if (si->ssi_code <= 0)
+		kill(pid, (int)si->ssi_signo);
+}
+
+/* Takes what the signalfd has; true when the child has ended. */
+static bool signals_take(int fd, pid_t pid, int *ret_status)
+{
+	struct signalfd_siginfo si;
+
+	while (read(fd, &si, sizeof(si)) == sizeof(si))
+		if (si.ssi_signo != SIGCHLD)
+			signal_pass(&si, pid);
+	return waitpid(pid, ret_status, WNOHANG) == pid;
+}
+
+static int program_mind(struct mp_held *h, pid_t pid, int fd, bool *ret_lost)
+{
+	enum mp_held_state was = MP_HELD_YES, now;
+	int status = 0;
+
+	while (!signals_take(fd, pid, &status)) {
+		if (was == MP_HELD_ENDED) {
+			struct timespec ts = {.tv_nsec = 20000000};
+
+			nanosleep(&ts, NULL);
+			continue;
+		}
+		now = mp_held_step(h, fd, 1000);
+		if (now != was && now == MP_HELD_ENDED)
+			fprintf(stderr, "motorpool: the lease ended: %s\n", mp_held_why(h));
+		if (now != was && now == MP_HELD_AWAY)
+			fprintf(stderr, "motorpool: the server %s does not answer; the program goes on\n",
+				mp_held_server(h));
+		if (now != was && was == MP_HELD_AWAY && now == MP_HELD_YES)
+			fprintf(stderr, "motorpool: the server %s is back\n", mp_held_server(h));
+		was = now;
+	}
+	*ret_lost = was == MP_HELD_ENDED;
+	return status_code(status);
+}
+
+static void signals_block(sigset_t *set, sigset_t *old)
+{
+	static const int which[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2,
+				    SIGWINCH, SIGCONT, SIGALRM};
+	size_t i;
+
+	sigemptyset(set);
+	for (i = 0; i < MP_ARRAY_LEN(which); i++)
+		sigaddset(set, which[i]);
+	sigprocmask(SIG_BLOCK, set, old);
+}
+
+static int run_with(struct mp_cli *c, struct mp_held *h)
+{
+	struct mp_fail f = {0};
+	sigset_t set, old;
+	bool lost = false;
+	pid_t pid = -1;
+	int fd, code;
+
+	signals_block(&set, &old);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0) {
+		mp_fail_set(&f, MP_CODE_FAILED, "no signalfd: %s", strerror(errno));
+		return mp_cli_fail(&f);
+	}
+	if (environment_set(h, &f) < 0 || program_start(c->argv, &old, &pid, &f) < 0) {
+		close(fd);
+		return mp_cli_fail(&f);
+	}
+	code = program_mind(h, pid, fd, &lost);
+	close(fd);
+	return lost && c->lost_exit >= 0 ? c->lost_exit : code;
+}
+
+/* Inside another run: its lease serves, nothing is asked. */
+static int run_joined(struct mp_cli *c)
+{
+	struct mp_fail f = {0};
+
+	execvp(c->argv[0], c->argv);
+	mp_fail_set(&f, errno == ENOENT ? MP_CODE_NO_PROGRAM : MP_CODE_NOT_EXECUTABLE,
+		    "cannot execute '%s': %s", c->argv[0], strerror(errno));
+	return mp_cli_fail(&f);
+}
+
+int mp_cli_run(struct mp_cli *c)
+{
+	struct mp_ask ask = {.n = c->n, .fraction = c->fraction, .bytes = c->bytes,
+			     .timeout_s = c->timeout_s, .server = c->server, .program = c->argv[0],
+			     .progress = isatty(2)};
+	struct sigaction sa = {.sa_handler = on_signal};
+	const char *outer = getenv(MP_ENV_SECRET);
+	struct mp_bundle b;
+	struct mp_held *h;
+	struct mp_fail f = {0};
+	int code;
+
+	if (outer && *outer && !c->fresh)
+		return run_joined(c);
+	if (mp_bundle_open(c->bundle, &b, &f) < 0)
+		return mp_cli_fail(&f);
+	signal(SIGPIPE, SIG_IGN);
+	sigaction(SIGINT, &sa, NULL);
+	sigaction(SIGTERM, &sa, NULL);
+	sigaction(SIGHUP, &sa, NULL);
+	if (mp_client_ask(&b, &ask, &stopped, &h, &f) < 0) {
+		code = stopped ? 128 + stopped : mp_cli_fail(&f);
+		mp_bundle_close(&b);
+		return code;
+	}
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
+	signal(SIGHUP, SIG_DFL);
+	code = stopped ? 128 + stopped : run_with(c, h);
+	mp_held_release(h);
+	mp_bundle_close(&b);
+	return code;
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* token: what an administrator does with them. */
+#include "cli/cli.h"
+#include "base/check.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static void date_print(long long seconds, char text[32])
+{
+	time_t t = (time_t)seconds;
+	struct tm tm;
+
+	strftime(text, 32, "%Y-%m-%d", gmtime_r(&t, &tm));
+}
+
+int mp_cli_token_list(struct mp_cli *c)
+{
+	static const char *const names[] = {"TOKEN", "CLIENT", "ROLE", "STATE", "CREATED", "EXPIRES"};
+	json_t *j, *t;
+	struct mp_table *table;
+	char date[32];
+	size_t i;
+	int rc;
+
+	j = mp_cli_call(c, "GET", "/v1/tokens", NULL, &rc);
+	if (!j)
+		return rc;
+	if (c->json) {
+		rc = mp_cli_print_json(j);
+		json_decref(j);
+		return rc;
+	}
+	table = mp_table_new(MP_ARRAY_LEN(names));
+	for (i = 0; i < MP_ARRAY_LEN(names); i++)
+		mp_table_cell(table, "%s", names[i]);
+	json_array_foreach(json_object_get(j, "tokens"), i, t) {
+		mp_table_cell(table, "%s", mp_cli_text(t, "id"));
+		mp_table_cell(table, "%s", mp_cli_text(t, "client"));
+		mp_table_cell(table, "%s", mp_cli_text(t, "role"));
+		mp_table_cell(table, "%s", mp_cli_text(t, "state"));
+		date_print(mp_cli_number(t, "created"), date);
+		mp_table_cell(table, "%s", date);
+		date_print(mp_cli_number(t, "expires"), date);
+		mp_table_cell(table, "%s", date);
+	}
+	mp_table_print(table, c->no_headers);
+	json_decref(j);
+	return 0;
+}
+
+static int file_put(const char *dir, const char *name, const char *text, mode_t mode)
+{
+	char path[4200];
+	size_t n = strlen(text);
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+	if (fd < 0)
+		return -1;
+	if (write(fd, text, n) != (ssize_t)n) {
+		close(fd);
+		return -1;
+	}
+	return close(fd);
+}
+
+/* The new bundle: our own authority and servers, and the new token. */
+static int bundle_put(const struct mp_cli *c, const char *token, struct mp_fail *f)
+{
+	struct mp_bundle b;
+	char ca[65536], servers[8192] = "";
+	ssize_t n;
+	unsigned i;
+	int fd, rc = 0;
+
+	if (mp_bundle_open(c->bundle, &b, f) < 0)
+		return -1;
+	fd = open(b.ca_file, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? -1 : read(fd, ca, sizeof(ca) - 1);
+	if (fd >= 0)
+		close(fd);
+	ca[n > 0 ? n : 0] = 0;
+	for (i = 0; i < b.nservers; i++)
+		snprintf(servers + strlen(servers), sizeof(servers) - strlen(servers), "%s\n",
+			 b.servers[i]);
+	mp_bundle_close(&b);
+	if (n <= 0 || mkdir(c->output, 0700) < 0 || file_put(c->output, "ca.crt", ca, 0644) < 0 ||
+	    file_put(c->output, "servers", servers, 0644) < 0 ||
+	    file_put(c->output, "token", token, 0600) < 0)
+		rc = mp_fail_set(f, MP_CODE_CONFIG, "cannot write the bundle %s: %s; the token is %s",
+				 c->output, strerror(errno), token);
+	return rc;
+}
+
+int mp_cli_token_create(struct mp_cli *c)
+{
+	struct mp_fail f = {0};
+	const char *token;
+	json_t *j, *body;
+	int rc;
+
+	if (!c->client) {
+		mp_fail_set(&f, MP_CODE_USAGE, "token create needs --client NAME");
+		return mp_cli_fail(&f);
+	}
+	body = json_pack("{s:s, s:s, s:I}", "client", c->client, "role", c->role ? c->role : "use",
+			 "lifetime_s", (json_int_t)c->lifetime_s);
+	j = mp_cli_call(c, "POST", "/v1/tokens", body, &rc);
+	if (!j)
+		return rc;
+	token = mp_cli_text(j, "token");
+	if (c->output && bundle_put(c, token, &f) < 0)
+		rc = mp_cli_fail(&f);
+	else if (c->json)
+		rc = mp_cli_print_json(j);
+	else if (c->output)
+		printf("%s\n", c->output);
+	else
+		printf("%s\n", token);
+	json_decref(j);
+	return rc;
+}
+
+int mp_cli_token_change(struct mp_cli *c)
+{
+	char path[160];
+	json_t *j;
+	int rc;
+
+	snprintf(path, sizeof(path), "/v1/tokens/%.64s/%s", c->argv[0], c->role);
+	j = mp_cli_call(c, "POST", path,
+			json_pack("{s:I}", "lifetime_s", (json_int_t)c->lifetime_s), &rc);
+	if (!j)
+		return rc;
+	if (c->json)
+		rc = mp_cli_print_json(j);
+	json_decref(j);
+	return rc;
+}

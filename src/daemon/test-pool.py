@@ -1,0 +1,331 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""One server end to end: motorpoold, motorpool and a worker that has no driver (fixture-worker).
+
+usage: test-pool.py MOTORPOOLD MOTORPOOL FIXTURE-WORKER     prints TAP
+"""
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+DAEMON, COMMAND, WORKER = sys.argv[1:4]
+root = pathlib.Path(tempfile.mkdtemp(prefix="mp-pool-"))
+libdir = root / "lib"
+libdir.mkdir()
+(libdir / "libcuda.so.1").write_text("")  # run only looks whether it is there
+env = {k: v for k, v in os.environ.items() if not k.startswith("MOTORPOOL_")}
+env.update(MOTORPOOL_WORKER=WORKER, FIXTURE_DEVICES="2", FIXTURE_MEMORY="1024", MOTORPOOL_LIBDIR=str(libdir),
+           MOTORPOOL_BUNDLE=str(root / "bundle"), LD_LIBRARY_PATH="/kept")
+count = failed = 0
+
+
+def check(good, what, extra=""):
+    global count, failed
+    count += 1
+    if not good:
+        failed += 1
+        print("#", str(extra).replace("\n", "\n# "))
+    print("ok" if good else "not ok", count, "-", what, flush=True)
+
+
+class Daemon:
+    def __init__(self, api=0, data=0, state="state"):
+        self.log = open(root / "daemon.log", "a")
+        self.p = subprocess.Popen(
+            [DAEMON, "--demo", "--driver", "none", "--api", f"127.0.0.1:{api}", "--data", f"127.0.0.1:{data}",
+             "--state", str(root / state), "--bundle", str(root / "bundle"), "--name", "s1"],
+            env=dict(env, MOTORPOOL_LOG="info"), stdout=subprocess.PIPE, stderr=self.log, text=True)
+        self.line = self.p.stdout.readline()
+        m = re.search(r"ready on 127.0.0.1:(\d+)", self.line)
+        self.api = int(m[1]) if m else 0
+
+    def kill(self, sig=signal.SIGTERM):
+        self.p.send_signal(sig)
+        return self.p.wait(10)
+
+
+def motorpool(*args, **more):
+    return subprocess.run([COMMAND, *args], env=dict(env, **more), capture_output=True, text=True, timeout=60)
+
+
+def pool():
+    return json.loads(motorpool("list", "--json").stdout)
+
+
+def free_mib(device=0):
+    return pool()["servers"][0]["devices"][device]["free"] >> 20
+
+
+def within(seconds, what):
+    until = time.time() + seconds
+    while time.time() < until:
+        if what():
+            return True
+        time.sleep(0.02)
+    return what()
+
+
+class Run:
+    """motorpool run of a program that prints its environment and waits for a line."""
+
+    def __init__(self, *args):
+        self.p = subprocess.Popen([COMMAND, "run", *args, "--", "sh", "-c", "env; echo end; read x; exit 7"],
+                                  env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  text=True)
+        self.env = {}
+        for line in self.p.stdout:
+            if line == "end\n":
+                break
+            k, _, v = line.rstrip("\n").partition("=")
+            self.env[k] = v
+
+    def end(self):
+        self.p.stdin.write("go\n")
+        self.p.stdin.close()
+        return self.p.wait(10)
+
+
+def lane(run, session=b"s" * 16, number=0, secret=None, magic=b"MOTORPL1"):
+    host, port = run.env["MOTORPOOL_DATA"].rsplit(":", 1)
+    s = socket.create_connection((host, int(port)), timeout=10)
+    secret = secret or bytes.fromhex(run.env["MOTORPOOL_SECRET"])
+    s.sendall(struct.pack("<8sHHHH16s32sIIQ4Q16s128s", magic, 1, 0, number, 0, session, secret, 4242, 0, 0, 0, 0, 0, 0,
+                          b"program", b""))
+    return s
+
+
+def ask(s, text):
+    s.sendall(text)
+    return s.recv(64)
+
+
+def test_nothing_configured():
+    r = motorpool("list", MOTORPOOL_BUNDLE="", HOME=str(root), XDG_CONFIG_HOME=str(root / "none"))
+    check(r.returncode == 78 and "motorpoold --demo" in r.stderr and r.stderr.count("\n") == 1,
+          "without a pool, one sentence says what to do", r)
+    r = motorpool("version")
+    check(r.returncode == 0 and r.stdout.startswith("motorpool "), "version needs no pool", r)
+    r = motorpool("run", "-p", "2", "--", "true")
+    check(r.returncode == 2 and "0 < F <= 1" in r.stderr, "a bad fraction is a usage error", r)
+
+
+def test_list(d):
+    check("ready on" in d.line, "the demo tells that it is ready", d.line)
+    p = pool()
+    devs = p["servers"][0]["devices"]
+    check(len(devs) == 2 and devs[0]["memory"] == 1 << 30 and devs[0]["free"] == 1 << 30 and p["leases"] == [],
+          "list --json shows two free devices", p)
+    r = motorpool("list")
+    check(re.search(r"s1 +0 +Fixture +8.0 +1024 +1024 +0 +ok", r.stdout), "list shows them as a table", r.stdout)
+    check((root / "bundle/token").stat().st_mode & 0o77 == 0, "the token is private")
+
+
+def test_run():
+    r = Run("-n", "1", "-p", "0.5")
+    check(r.env.get("LD_LIBRARY_PATH") == f"{libdir}:/kept", "LD_LIBRARY_PATH is prepended", r.env)
+    check(free_mib() == 512, "half of a device is lent", pool())
+    leases = pool()["leases"]
+    check(len(leases) == 1 and leases[0]["program"] == "sh" and leases[0]["state"] == "granted",
+          "the lease is shown with its program", leases)
+    r2 = Run("-n", "1", "-p", "0.5")
+    check(free_mib(0) == 0 and free_mib(1) == 1024, "the second half goes onto the same device", pool())
+    r3 = Run("-n", "1", "-m", "1024")
+    b = motorpool("run", "-p", "0.5", "--timeout", "0", "--", "true")
+    check(b.returncode == 75 and "nearest is s1" in b.stderr, "nothing fits: 75 and what came nearest", b)
+    b = motorpool("run", "-p", "0.5", "--timeout", "1", "--", "true")
+    check(b.returncode == 124 and "waited 1 s" in b.stderr, "--timeout ends in 124", b)
+    b = motorpool("run", "-n", "3", "-p", "0.5", "--", "true")
+    check(b.returncode == 84 and "has more than 2" in b.stderr, "more than there is fails at once", b)
+    check(r.end() == 7 and r2.end() == 7, "the program's status comes back")
+    check(within(1, lambda: free_mib(0) == 1024), "its end gives the device back")
+    check(r3.end() == 7 and within(1, lambda: free_mib(1) == 1024), "and that of the third")
+    b = motorpool("run", "--", "/nonexistent/x")
+    check(b.returncode == 127, "a missing program is 127", b)
+    b = motorpool("run", "--", "/etc/passwd")
+    check(b.returncode == 126, "a file that is no program is 126", b)
+    b = motorpool("run", "--", "sh", "-c", "kill -TERM $$")
+    check(b.returncode == 143, "a program killed by a signal is 128 + signal", b)
+    b = motorpool("run", "-p", "0.25", "--", COMMAND, "run", "-p", "0.25", "--", "sh", "-c", "echo $MOTORPOOL_LEASE")
+    check(b.returncode == 0 and len(b.stdout.strip()) == 16, "a run inside a run uses the outer lease", b)
+
+
+def test_waiting():
+    r = Run()
+    r2 = Run()
+    w = subprocess.Popen([COMMAND, "run", "--timeout", "10", "--", "true"], env=env)
+    time.sleep(0.3)
+    check(w.poll() is None, "a request waits for a whole device")
+    r.end()
+    check(w.wait(10) == 0, "and gets it when one is freed")
+    r2.end()
+
+
+def test_holder_killed():
+    r = Run("-p", "0.5")
+    s = lane(r)
+    check(s.recv(64) == b"hello\n", "a program reaches its worker")
+    check(within(1, lambda: pool()["leases"][0]["state"] == "attached"), "the lease is attached")
+    check(ask(s, b"c 100\n") == b"ok\n" and ask(s, b"c 500\n") == b"full\n", "its account is bounded by the slice")
+    l = pool()["leases"][0]
+    check(l["devices"][0]["used"] == 100 << 20 and l["processes"][0]["program"] == "program",
+          "used memory and program are shown", l)
+    box = motorpool("smi").stdout
+    check(re.search(r"program +100 MiB", box) and "shared" in box, "smi shows them", box)
+    worker = l["processes"][0]["worker"]
+    s2 = lane(r, session=b"t" * 16)
+    check(s2.recv(64) == b"hello\n" and ask(s2, b"c 500\n") == b"full\n", "two processes share one account")
+    b = lane(r, number=1)
+    check(b.recv(64) == b"lane\n", "a second lane goes to the same worker")
+    t0 = time.time()
+    r.p.kill()
+    check(within(1, lambda: free_mib() == 1024), "kill -9 of the holder frees everything within a second", pool())
+    print(f"# freed after {time.time() - t0:.3f} s")
+    check(s.recv(64) == b"", "its program's lane is closed")
+    check(not os.path.exists(f"/proc/{worker}"), "its worker is gone")
+    r.p.wait()
+
+
+def test_worker_killed():
+    r = Run("-p", "0.5")
+    s = lane(r)
+    s.recv(64)
+    ask(s, b"c 100\n")
+    worker = pool()["leases"][0]["processes"][0]["worker"]
+    os.kill(worker, signal.SIGKILL)
+    check(within(1, lambda: not pool()["leases"][0]["processes"]), "a killed worker is reaped")
+    check(pool()["leases"][0]["devices"][0]["used"] == 0, "and its charge taken back")
+    s = lane(r, session=b"u" * 16)
+    check(s.recv(64) == b"hello\n", "the lease goes on")
+    r.end()
+    check(within(1, lambda: free_mib() == 1024), "and ends with its holder")
+
+
+def test_strangers():
+    r = Run("-p", "0.5")
+    before = pool()["servers"][0]["counters"]["bad_hellos"]
+    for what in (dict(secret=b"x" * 32), dict(magic=b"GET / HT")):
+        s = lane(r, **what)
+        answer = s.recv(512)
+        check(answer[4:6] == b"\x1b\x00" and s.recv(1) == b"", "a wrong hello is told and closed", answer)
+    check(within(1, lambda: pool()["servers"][0]["counters"]["bad_hellos"] == before + 2), "and counted")
+    host, port = r.env["MOTORPOOL_DATA"].rsplit(":", 1)
+    slow = [socket.create_connection((host, int(port))) for _ in range(300)]
+    s = lane(r)
+    check(s.recv(64) == b"hello\n", "300 silent connections keep nobody out")
+    for x in slow:
+        x.close()
+    r.end()
+    (root / "other").mkdir(exist_ok=True)
+    for f in ("ca.crt", "servers"):
+        shutil.copy(root / "bundle" / f, root / "other" / f)
+    (root / "other/token").write_text("mpt_AAAAAAAAAAAA_" + "A" * 43 + "\n")
+    (root / "other/token").chmod(0o600)
+    b = motorpool("list", "--bundle", str(root / "other"))
+    check(b.returncode == 77 and "token was refused" in b.stderr, "a wrong token is 77 with its own sentence", b)
+    (root / "other/servers").write_text("127.0.0.1:1\n")
+    b = motorpool("list", "--bundle", str(root / "other"))
+    check(b.returncode == 69 and "does not answer" in b.stderr, "no server is 69", b)
+
+
+def test_tokens():
+    b = motorpool("token", "create", "--client", "alice", "-o", str(root / "alice"))
+    check(b.returncode == 0 and (root / "alice/token").exists(), "a bundle is made for a client", b)
+    who = json.loads(motorpool("whoami", "--json", "--bundle", str(root / "alice")).stdout)
+    check(who["client"] == "alice" and who["role"] == "use", "it says who one is", who)
+    b = motorpool("token", "list", "--bundle", str(root / "alice"))
+    check(b.returncode == 83 and "role use" in b.stderr, "a user is no administrator", b)
+    r = Run("-p", "0.5")
+    b = motorpool("lease", "kill", r.env["MOTORPOOL_LEASE"], "--bundle", str(root / "alice"))
+    check(b.returncode == 83, "a user cannot kill another's lease", b)
+    b = motorpool("lease", "kill", r.env["MOTORPOOL_LEASE"])
+    check(b.returncode == 0 and within(1, lambda: free_mib() == 1024), "an administrator can", b)
+    r.end()
+    check("killed by demo" in r.p.stderr.read(), "run says why its lease ended")
+    b = motorpool("token", "deactivate", who["token"])
+    b = motorpool("list", "--bundle", str(root / "alice"))
+    check(b.returncode == 81, "a deactivated token is told so", b)
+    motorpool("token", "activate", who["token"])
+    check(motorpool("list", "--bundle", str(root / "alice")).returncode == 0, "and works again when activated")
+    motorpool("token", "revoke", who["token"])
+    b = motorpool("list", "--bundle", str(root / "alice"))
+    check(b.returncode == 80 and "revoked" in b.stderr, "a revoked one is refused with that word", b)
+    b = motorpool("token", "activate", who["token"])
+    check(b.returncode == 80, "and for ever", b)
+
+
+def test_concurrency():
+    seen = []
+
+    def one():
+        p = motorpool("run", "-p", "0.25", "--timeout", "20", "--", "sh", "-c",
+                      f"{COMMAND} list --json")
+        devs = json.loads(p.stdout)["servers"][0]["devices"] if p.returncode == 0 else None
+        seen.append((p.returncode, devs))
+    threads = [threading.Thread(target=one) for _ in range(16)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    check(all(c == 0 for c, _ in seen), "16 requests at once for 8 quarters all get one in the end", seen)
+    check(all(d["free"] >= 0 and d["free"] + d["leases"] * (256 << 20) == d["memory"] for _, ds in seen if ds for d in ds),
+          "and at no time is more lent than there is")
+    check(within(1, lambda: free_mib(0) == free_mib(1) == 1024), "everything is free afterwards")
+
+
+def test_restart(d):
+    r = Run("-p", "0.5")
+    s = lane(r)
+    s.recv(64)
+    ask(s, b"c 100\n")
+    d.kill(signal.SIGKILL)
+    check(ask(s, b"c 1\n") == b"ok\n", "a killed daemon leaves the program alone")
+    b = motorpool("list")
+    check(b.returncode == 69, "new requests are refused", b)
+    data = int(r.env["MOTORPOOL_DATA"].rsplit(":", 1)[1])
+    d2 = Daemon(api=d.api, data=data)
+    p = pool()
+    check(len(p["leases"]) == 1 and p["leases"][0]["devices"][0]["used"] == 101 << 20 and free_mib() == 512,
+          "the new daemon adopts lease, account and worker", p)
+    check(ask(s, b"c 1\n") == b"ok\n", "the program still runs")
+    s2 = lane(r, session=b"v" * 16)
+    check(s2.recv(64) == b"hello\n", "and more of its processes may join")
+    time.sleep(1.5)  # run returns within a second
+    r.end()
+    check(within(1, lambda: free_mib() == 1024), "its holder came back: the end of run frees all", pool())
+    err = r.p.stderr.read()
+    check("the program goes on" in err or "token" in err, "run said that the server was away", err)
+    return d2
+
+
+def main():
+    test_nothing_configured()
+    d = Daemon()
+    for t in (test_run, test_waiting, test_holder_killed, test_worker_killed, test_strangers, test_tokens,
+              test_concurrency):
+        if t is test_run:
+            test_list(d)
+        t()
+    d = test_restart(d)
+    r = Run("-p", "0.5")
+    check(d.kill() == 0, "SIGTERM ends the demo in order")
+    r.end()
+    check("the demo pool was stopped" in r.p.stderr.read(), "and tells the holders")
+    check(not [f for f in os.listdir(root / "state/leases")], "no account is left")
+    print(f"1..{count}")
+    if failed:
+        print("#", (root / "daemon.log").read_text()[-3000:].replace("\n", "\n# "))
+    shutil.rmtree(root)
+    return 1 if failed else 0
+
+
+sys.exit(main())
