@@ -312,6 +312,8 @@ CUresult mp_capture_record(struct CUstream_st *s, struct CUevent_st *e, bool *re
 CUresult mp_capture_wait(struct CUstream_st *s, struct CUevent_st *e, bool *ret_captured);
 CUresult mp_capture_forbid(struct CUstream_st *s); /* synchronise, query: 900 when capturing */
 CUresult mp_capture_event_forbid(struct CUevent_st *e);
+/* The legacy stream was used beside a capture: 906, and the captures are invalid. */
+CUresult mp_capture_implicit(struct CUctx_st *ctx);
 void mp_capture_stream_gone(struct CUstream_st *s);
 bool mp_stream_capturing(struct CUstream_st *s);
 

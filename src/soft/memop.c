@@ -5,7 +5,7 @@
  * A wait holds its stream only; the poller looks at the word until it is as
  * asked, so that anything may write it: a kernel, a copy, the program.
  */
-#include "inside.h"
+#include "graph-node.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -97,20 +97,29 @@ static CUresult check(const CUstreamBatchMemOpParams *p)
 		       : CUDA_ERROR_INVALID_VALUE;
 }
 
+CUresult mp_memops_check(const CUstreamBatchMemOpParams *ops, unsigned n)
+{
+	CUresult r = CUDA_SUCCESS;
+	unsigned i;
+
+	for (i = 0; i < n && !r; i++)
+		r = check(&ops[i]);
+	return r;
+}
+
 CUresult cuStreamBatchMemOp_v2(CUstream stream, unsigned int count,
 			       CUstreamBatchMemOpParams *paramArray, unsigned int flags)
 {
 	struct mp_work w = {.kind = MP_WORK_MEMOPS};
 	struct CUstream_st *s;
-	unsigned i;
 	CUresult r;
 	MP_ENTER(ctx);
 
 	if (!paramArray || count > 256 || flags)
 		return CUDA_ERROR_INVALID_VALUE;
 	r = mp_stream_find(ctx, stream, &s);
-	for (i = 0; i < count && !r; i++)
-		r = check(&paramArray[i]);
+	if (!r)
+		r = mp_memops_check(paramArray, count);
 	if (r || !count)
 		return r;
 	w.ctx = s->ctx;
