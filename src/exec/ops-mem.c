@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Loads, stores, address conversions, special registers (9.7.9, chapter 10).
+ *
+ * Every access to global or generic memory is compared with the window of the
+ * grid's space before it is made, once for the whole warp when its addresses
+ * are equal or contiguous.  Inactive lanes touch nothing.  Plain accesses of
+ * aligned words are single moves on x86-64, so .relaxed, .acquire and .release
+ * need no more than the compiler's restraint.
+ *
+ * ld and st: d/a = address register or SLOT_NONE, imm = offset, n = elements,
+ * size = bytes of an element, ext[0] = width of the address register, ext[1] =
+ * width of the data registers, ext[2] = sign-extend, ext[3..] = their slots;
+ * x bit 0 = offset is relative to this call's local memory, bit 1 = volatile or
+ * stronger.
+ */
+#include "exec/access.h"
+
+OPS_FILE(memory);
+
+#define LOAD(M, R, T)                                                                              \
+	static inline void load_##T(struct warp *w, const struct access *x, R *d, unsigned at,     \
+				    unsigned step)                                                 \
+	{                                                                                          \
+		if (x->pattern == SAME) {                                                          \
+			R v = (R)(M) * (const volatile T *)(x->host + at);                         \
+			if (w->mask == FULL) {                                                     \
+				EACH d[l] = v;                                                     \
+			} else {                                                                   \
+				EACH d[l] = w->lm[l] ? v : d[l];                                   \
+			}                                                                          \
+		} else if (x->pattern == RUN && w->mask == FULL) {                                 \
+			const char *p = x->host + at;                                              \
+			if (step == sizeof(T)) {                                                   \
+				EACH d[l] = (R)(M)((const T *)p)[l];                               \
+			} else {                                                                   \
+				EACH d[l] = (R)(M) * (const T *)(p + (u64)l * step);               \
+			}                                                                          \
+		} else if (x->pattern == RUN) {                                                    \
+			for (int l = 0; l < LANES; l++)                                            \
+				if (w->mask >> l & 1)                                              \
+					d[l] = (R)(M) * (const T *)(x->host + at + (u64)l * step); \
+		} else if (w->mask == FULL) {                                                      \
+			for (int l = 0; l < LANES; l++)                                            \
+				d[l] = (R)(M) * (const T *)(uintptr_t)(x->a[l] + at);              \
+		} else {                                                                           \
+			for (int l = 0; l < LANES; l++)                                            \
+				if (w->mask >> l & 1)                                              \
+					d[l] = (R)(M) * (const T *)(uintptr_t)(x->a[l] + at);      \
+		}                                                                                  \
+	}                                                                                          \
+	static inline void store_##T(struct warp *w, const struct access *x, const R *d,           \
+				     unsigned at, unsigned step)                                   \
+	{                                                                                          \
+		if (x->pattern == RUN && w->mask == FULL && step == sizeof(T)) {                   \
+			T *p = (T *)(x->host + at);                                                \
+			EACH p[l] = (T)d[l];                                                       \
+		} else if (x->pattern != SCATTER) {                                                \
+			u64 s = x->pattern == SAME ? 0 : step;                                     \
+			for (int l = 0; l < LANES; l++)                                            \
+				if (w->mask >> l & 1)                                              \
+					*(volatile T *)(x->host + at + (u64)l * s) = (T)d[l];      \
+		} else {                                                                           \
+			for (int l = 0; l < LANES; l++)                                            \
+				if (w->mask >> l & 1)                                              \
+					*(volatile T *)(uintptr_t)(x->a[l] + at) = (T)d[l];        \
+		}                                                                                  \
+	}
+typedef u32 t4;
+typedef u64 t8;
+LOAD(u32, u32, t4)
+LOAD(u64, u64, t8)
+
+/* One element of any width into a register of any width at least as wide. */
+static void load_any(struct warp *w, const struct op *o, const struct access *x, void *d, unsigned at,
+		     unsigned step)
+{
+	for (int l = 0; l < LANES; l++) {
+		const char *p = access_place(x, l, step) + at;
+		u64 v;
+
+		if (!(w->mask >> l & 1))
+			continue;
+		switch (o->size) {
+		case 1: v = *(const volatile u8 *)p; if (o->ext[2]) v = (u64)(s64)(s8)v; break;
+		case 2: v = *(const volatile u16 *)p; if (o->ext[2]) v = (u64)(s64)(s16)v; break;
+		case 4: v = *(const volatile u32 *)p; if (o->ext[2]) v = (u64)(s64)(s32)v; break;
+		default: v = *(const volatile u64 *)p; break;
+		}
+		switch (o->ext[1]) {
+		case 2: ((u16 *)d)[l] = (u16)v; break;
+		case 4: ((u32 *)d)[l] = (u32)v; break;
+		case 16:
+			((u64 *)d)[l] = v;
+			((u64 *)d)[l + LANES] = *(const volatile u64 *)(p + 8);
+			break;
+		default: ((u64 *)d)[l] = v; break;
+		}
+	}
+}
+
+static void store_any(struct warp *w, const struct op *o, const struct access *x, const void *d,
+		      unsigned at, unsigned step)
+{
+	for (int l = 0; l < LANES; l++) {
+		char *p = access_place(x, l, step) + at;
+		u64 v;
+
+		if (!(w->mask >> l & 1))
+			continue;
+		v = o->ext[1] == 2 ? ((const u16 *)d)[l] :
+		    o->ext[1] == 4 ? ((const u32 *)d)[l] : ((const u64 *)d)[l];
+		switch (o->size) {
+		case 1: *(volatile u8 *)p = (u8)v; break;
+		case 2: *(volatile u16 *)p = (u16)v; break;
+		case 4: *(volatile u32 *)p = (u32)v; break;
+		case 16: *(volatile u64 *)(p + 8) = ((const u64 *)d)[l + LANES]; /* fall through */
+		default: *(volatile u64 *)p = v; break;
+		}
+	}
+}
+
+static inline void ld(struct warp *w, const struct op *o, enum space space)
+{
+	struct access x;
+	unsigned step = (unsigned)o->size * o->n, i;
+
+	if (o->x & 2)
+		w->spins++;
+	access_prepare(w, o, &x, step, space, false);
+	for (i = 0; i < o->n; i++) {
+		if (o->ext[3 + i] == SLOT_NONE)
+			continue;
+		if (o->size == 4 && o->ext[1] == 4)
+			load_t4(w, &x, slot(w, o->ext[3 + i]), i * 4, step);
+		else if (o->size == 8 && o->ext[1] == 8)
+			load_t8(w, &x, slot(w, o->ext[3 + i]), i * 8, step);
+		else
+			load_any(w, o, &x, slot(w, o->ext[3 + i]), i * o->size, step);
+	}
+}
+
+static inline void st(struct warp *w, const struct op *o, enum space space)
+{
+	struct access x;
+	unsigned step = (unsigned)o->size * o->n, i;
+
+	access_prepare(w, o, &x, step, space, true);
+	for (i = 0; i < o->n; i++) {
+		if (o->ext[3 + i] == SLOT_NONE)
+			continue;
+		if (o->size == 4 && o->ext[1] == 4)
+			store_t4(w, &x, slot(w, o->ext[3 + i]), i * 4, step);
+		else if (o->size == 8 && o->ext[1] == 8)
+			store_t8(w, &x, slot(w, o->ext[3 + i]), i * 8, step);
+		else
+			store_any(w, o, &x, slot(w, o->ext[3 + i]), i * o->size, step);
+	}
+}
+
+HANDLER("ld.generic") { ld(w, o, SP_GENERIC); }
+HANDLER("ld.shared") { ld(w, o, SP_SHARED); }
+HANDLER("ld.local") { ld(w, o, SP_LOCAL); }
+HANDLER("st.generic") { st(w, o, SP_GENERIC); }
+HANDLER("st.shared") { st(w, o, SP_SHARED); }
+HANDLER("st.local") { st(w, o, SP_LOCAL); }
+
+/* The kernel's parameters: the same for all, nearly always at a constant place. */
+HANDLER("ld.param")
+{
+	struct access x;
+	unsigned step = (unsigned)o->size * o->n, i;
+	const struct grid *g = w->cta->grid;
+
+	if (o->a == SLOT_NONE) {
+		x.pattern = SAME;
+		x.host = g->params + o->imm; /* the decoder checked the range */
+	} else {
+		addresses(w, o, x.a);
+		for (int l = 0; l < LANES; l++)
+			if (w->mask >> l & 1) {
+				if (x.a[l] > g->params_bytes || g->params_bytes - x.a[l] < step)
+					warp_fault(w, (u32)l, MP_EXEC_ILLEGAL_ADDRESS, x.a[l]);
+				x.a[l] += (u64)(uintptr_t)g->params;
+			}
+		x.pattern = SCATTER;
+	}
+	for (i = 0; i < o->n; i++) {
+		if (o->ext[3 + i] == SLOT_NONE)
+			continue;
+		if (o->size == 4 && o->ext[1] == 4)
+			load_t4(w, &x, slot(w, o->ext[3 + i]), i * 4, step);
+		else if (o->size == 8 && o->ext[1] == 8)
+			load_t8(w, &x, slot(w, o->ext[3 + i]), i * 8, step);
+		else
+			load_any(w, o, &x, slot(w, o->ext[3 + i]), i * o->size, step);
+	}
+}
+
+/* ---- Addresses (9.7.9.19, 20): imm is the base of the space's generic range ---- */
+OP1("cvta.64", u64, u64, x + o->imm)
+OP1("cvta.to.64", u64, u64, x - o->imm)
+OP1("cvta.to.32", u64, u64, (u32)x)
+HANDLER("isspacep")
+{
+	const u64 *a = slot(w, o->a);
+	u32 bits = 0;
+
+	for (int l = 0; l < LANES; l++)
+		bits |= (u32)((a[l] & ~(GENERIC_SPAN - 1)) == o->imm) << l;
+	pred_write(w, o->d, bits);
+}
+/* global: neither of the others, and no constant bank: constants live in global memory here */
+HANDLER("isspacep.global")
+{
+	const u64 *a = slot(w, o->a);
+	u32 bits = 0;
+
+	for (int l = 0; l < LANES; l++)
+		bits |= (u32)(a[l] >> 48 < 0xfc) << l;
+	pred_write(w, o->d, bits);
+}
+
+/* ---- Packing (9.7.9.3): mov between a vector and a scalar ---- */
+HANDLER("pack") /* n elements of size bytes into a register of ext[1] bytes */
+{
+	void *d = slot(w, o->d);
+
+	for (int l = 0; l < LANES; l++) {
+		u64 v = 0;
+		unsigned i;
+
+		if (!(w->mask >> l & 1))
+			continue;
+		if (o->ext[1] == 16) {
+			((u64 *)d)[l] = ((const u64 *)slot(w, o->ext[3]))[l];
+			((u64 *)d)[l + LANES] = ((const u64 *)slot(w, o->ext[4]))[l];
+			continue;
+		}
+		for (i = 0; i < o->n; i++) {
+			const void *s = slot(w, o->ext[3 + i]);
+			u64 e = o->size == 1 ? (u8)((const u16 *)s)[l] :
+				o->size == 2 ? ((const u16 *)s)[l] :
+				o->size == 4 ? ((const u32 *)s)[l] : ((const u64 *)s)[l];
+
+			v |= e << (i * o->size * 8);
+		}
+		if (o->ext[1] == 2)
+			((u16 *)d)[l] = (u16)v;
+		else if (o->ext[1] == 4)
+			((u32 *)d)[l] = (u32)v;
+		else
+			((u64 *)d)[l] = v;
+	}
+}
+HANDLER("unpack")
+{
+	const void *s = slot(w, o->a);
+	u64 tmp[2][LANES];
+	unsigned i;
+
+	for (int l = 0; l < LANES; l++) {
+		tmp[0][l] = o->ext[1] == 2 ? ((const u16 *)s)[l] :
+			    o->ext[1] == 4 ? ((const u32 *)s)[l] : ((const u64 *)s)[l];
+		tmp[1][l] = o->ext[1] == 16 ? ((const u64 *)s)[l + LANES] : 0;
+	}
+	for (i = 0; i < o->n; i++) {
+		void *d;
+		unsigned shift = (i * o->size * 8) & 63;
+
+		if (o->ext[3 + i] == SLOT_NONE)
+			continue;
+		d = slot(w, o->ext[3 + i]);
+		for (int l = 0; l < LANES; l++) {
+			u64 v = tmp[i * o->size >= 8][l] >> shift;
+
+			if (!(w->mask >> l & 1))
+				continue;
+			if (o->size == 1)
+				((u16 *)d)[l] = (u8)v;
+			else if (o->size == 2)
+				((u16 *)d)[l] = (u16)v;
+			else if (o->size == 4)
+				((u32 *)d)[l] = (u32)v;
+			else
+				((u64 *)d)[l] = v;
+		}
+	}
+}
+
+/* ---- Special registers (chapter 10): x = number, n = component, size = width ---- */
+
+static void sreg_lanes(struct warp *w, u32 which, unsigned comp, u64 *v)
+{
+	const struct cta *c = w->cta;
+	const struct grid *g = c->grid;
+	unsigned k = comp ? comp - 'x' : 0;
+	u64 one = 0;
+
+	if (comp == 'w')
+		k = 3;
+	switch (which) {
+	case MP_PTX_S_TID:
+		EACH v[l] = k < 3 ? w->tid[k][l] : 0;
+		return;
+	case MP_PTX_S_LANEID: EACH v[l] = (u64)l; return;
+	case MP_PTX_S_LANEMASK_EQ: EACH v[l] = 1u << l; return;
+	case MP_PTX_S_LANEMASK_LT: EACH v[l] = (1u << l) - 1; return;
+	case MP_PTX_S_LANEMASK_LE: EACH v[l] = ((1u << l) - 1) | 1u << l; return;
+	case MP_PTX_S_LANEMASK_GE: EACH v[l] = (u32)~((1u << l) - 1); return;
+	case MP_PTX_S_LANEMASK_GT: EACH v[l] = (u32)~(((1u << l) - 1) | 1u << l); return;
+	case MP_PTX_S_NTID: one = k < 3 ? g->g.block[k] : 1; break;
+	case MP_PTX_S_CTAID: one = k < 3 ? c->id[k] : 0; break;
+	case MP_PTX_S_NCTAID: one = k < 3 ? g->g.grid[k] : 1; break;
+	case MP_PTX_S_WARPID: one = w->index; break;
+	case MP_PTX_S_NWARPID: one = g->g.warps_per_sm ? g->g.warps_per_sm : 64; break;
+	case MP_PTX_S_SMID: one = c->linear % (g->g.sm_count ? g->g.sm_count : 1); break;
+	case MP_PTX_S_NSMID: one = g->g.sm_count ? g->g.sm_count : 1; break;
+	case MP_PTX_S_GRIDID: one = g->g.grid_id; break;
+	case MP_PTX_S_CLOCK:
+	case MP_PTX_S_CLOCK64: one = __builtin_ia32_rdtsc(); break;
+	case MP_PTX_S_CLOCK_HI: one = __builtin_ia32_rdtsc() >> 32; break;
+	case MP_PTX_S_GLOBALTIMER:
+	case MP_PTX_S_GLOBALTIMER_LO:
+	case MP_PTX_S_GLOBALTIMER_HI: {
+		struct timespec ts;
+
+		clock_gettime(CLOCK_REALTIME, &ts);
+		one = (u64)ts.tv_sec * 1000000000u + (u64)ts.tv_nsec;
+		if (which == MP_PTX_S_GLOBALTIMER_HI)
+			one >>= 32;
+		break;
+	}
+	case MP_PTX_S_DYNAMIC_SMEM_SIZE: one = g->g.dynamic_shared; break;
+	case MP_PTX_S_TOTAL_SMEM_SIZE:
+	case MP_PTX_S_AGGR_SMEM_SIZE: one = c->shared_bytes; break;
+	case MP_PTX_S_IS_EXPLICIT_CLUSTER:
+		one = g->g.cluster[0] * g->g.cluster[1] * g->g.cluster[2] > 1;
+		break;
+	case MP_PTX_S_CLUSTERID: one = k < 3 ? c->id[k] / g->g.cluster[k] : 0; break;
+	case MP_PTX_S_NCLUSTERID: one = k < 3 ? g->g.grid[k] / g->g.cluster[k] : 1; break;
+	case MP_PTX_S_CLUSTER_CTAID: one = k < 3 ? c->id[k] % g->g.cluster[k] : 0; break;
+	case MP_PTX_S_CLUSTER_NCTAID: one = k < 3 ? g->g.cluster[k] : 1; break;
+	case MP_PTX_S_CLUSTER_CTARANK: one = c->rank; break;
+	case MP_PTX_S_CLUSTER_NCTARANK:
+		one = g->g.cluster[0] * g->g.cluster[1] * g->g.cluster[2];
+		break;
+	/* grid.sync finds its workspace here: high and low half of an address */
+	case MP_PTX_S_ENVREG0 + 1: one = (u64)(uintptr_t)g->workspace >> 32; break;
+	case MP_PTX_S_ENVREG0 + 2: one = (u32)(uintptr_t)g->workspace; break;
+	default: one = 0;
+	}
+	EACH v[l] = one;
+}
+
+HANDLER("mov.sreg")
+{
+	u64 v[LANES];
+
+	sreg_lanes(w, o->x, o->n, v);
+	if (o->size == 2) {
+		BODY(u16, (void)0, v[l])
+	} else if (o->size == 4) {
+		BODY(u32, (void)0, v[l])
+	} else {
+		BODY(u64, (void)0, v[l])
+	}
+}
+
+/* ---- Fences (9.7.13.4): cta scope is the compiler's business, the rest the machine's ---- */
+HANDLER("fence.cta") { __asm__ volatile("" ::: "memory"); }
+HANDLER("fence") { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+HANDLER("nop") { }
