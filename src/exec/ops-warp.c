@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Operations across the lanes of a warp (9.7.9.6, 9.7.13.8 to 14).  The run
+ * loop calls them when the members that can come have come; w->mask is who is
+ * here.
+ */
+#include "exec/ops.h"
+
+OPS_FILE(warp);
+
+/* shfl: the lane chosen by mode and segment; out of range keeps the own value (9.7.9.6) */
+HANDLER("shfl")
+{
+	const u32 *a = slot(w, o->a), *b = slot(w, o->b), *c = slot(w, o->c);
+	u32 *d = slot(w, o->d), src[LANES], out[LANES], p = 0;
+
+	memcpy(src, a, sizeof(src));
+	for (int l = 0; l < LANES; l++) {
+		u32 clamp = c[l] & 31, seg = c[l] >> 8 & 31, bv = b[l] & 31;
+		int max = (int)((u32)l & seg) | (int)(clamp & ~seg), min = (int)((u32)l & seg), j;
+		bool ok;
+
+		switch (o->x) {
+		case 0: j = l - (int)bv; ok = j >= max; break; /* up */
+		case 1: j = l + (int)bv; ok = j <= max; break; /* down */
+		case 2: j = l ^ (int)bv; ok = j <= max; break; /* bfly */
+		default: j = min | (int)(bv & ~seg); ok = j <= max; break; /* idx */
+		}
+		if (!ok)
+			j = l;
+		out[l] = src[j & 31];
+		p |= (u32)ok << l;
+	}
+	EACH d[l] = w->mask >> l & 1 ? out[l] : d[l];
+	if (o->d2 != SLOT_NONE)
+		pred_write(w, o->d2, p);
+}
+
+HANDLER("vote.ballot")
+{
+	u32 v = (pred(w, o->a) ^ o->x) & w->mask;
+	BODY(u32, (void)0, v)
+}
+HANDLER("vote.all") { pred_write(w, o->d, (~(pred(w, o->a) ^ o->x) & w->mask) ? 0 : FULL); }
+HANDLER("vote.any") { pred_write(w, o->d, ((pred(w, o->a) ^ o->x) & w->mask) ? FULL : 0); }
+HANDLER("vote.uni")
+{
+	u32 v = (pred(w, o->a) ^ o->x) & w->mask;
+
+	pred_write(w, o->d, v == 0 || v == w->mask ? FULL : 0);
+}
+HANDLER("activemask")
+{
+	u32 v = w->mask;
+	BODY(u32, (void)0, v)
+}
+
+#define MATCH(n)                                                                                   \
+	HANDLER("match.any." #n)                                                                   \
+	{                                                                                          \
+		const u##n *a = slot(w, o->a);                                                     \
+		u32 *d = slot(w, o->d), out[LANES];                                                \
+		for (int l = 0; l < LANES; l++) {                                                  \
+			out[l] = 0;                                                                \
+			for (int k = 0; k < LANES; k++)                                            \
+				out[l] |= (u32)(a[k] == a[l]) << k;                                \
+			out[l] &= w->mask;                                                         \
+		}                                                                                  \
+		EACH d[l] = w->mask >> l & 1 ? out[l] : d[l];                                      \
+	}                                                                                          \
+	HANDLER("match.all." #n)                                                                   \
+	{                                                                                          \
+		const u##n *a = slot(w, o->a);                                                     \
+		u##n first = a[__builtin_ctz(w->mask)];                                            \
+		u32 v = w->mask;                                                                   \
+		for (int l = 0; l < LANES; l++)                                                    \
+			if ((w->mask >> l & 1) && a[l] != first)                                   \
+				v = 0;                                                             \
+		BODY(u32, (void)0, v)                                                              \
+		if (o->d2 != SLOT_NONE)                                                            \
+			pred_write(w, o->d2, v ? FULL : 0);                                        \
+	}
+MATCH(32)
+MATCH(64)
+
+#define REDUX(name, T, expr)                                                                       \
+	HANDLER("redux." name)                                                                     \
+	{                                                                                          \
+		const T *a = slot(w, o->a);                                                        \
+		int first = __builtin_ctz(w->mask);                                                \
+		T x = a[first];                                                                    \
+		for (int l = first + 1; l < LANES; l++)                                            \
+			if (w->mask >> l & 1) {                                                    \
+				T y = a[l];                                                        \
+				x = (expr);                                                        \
+			}                                                                          \
+		BODY(T, (void)0, x)                                                                \
+	}
+REDUX("add.u32", u32, x + y)
+REDUX("add.s32", u32, x + y)
+REDUX("min.u32", u32, x < y ? x : y)
+REDUX("max.u32", u32, x > y ? x : y)
+REDUX("min.s32", s32, x < y ? x : y)
+REDUX("max.s32", s32, x > y ? x : y)
+REDUX("and.u32", u32, x & y)
+REDUX("or.u32", u32, x | y)
+REDUX("xor.u32", u32, x ^ y)
+
+HANDLER("elect")
+{
+	u32 leader = (u32)__builtin_ctz(w->mask);
+	BODY(u32, (void)0, leader)
+	if (o->d2 != SLOT_NONE)
+		pred_write(w, o->d2, 1u << leader);
+}
