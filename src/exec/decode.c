@@ -635,9 +635,13 @@ static void body_decode(struct decode *d, struct code *c, struct mp_ptx_body *bo
 			if (insn_is_sync(d->insn))
 				bb->sync = 1;
 			decode_insn(d);
-			if (bb->sync == 1)
+			if (bb->sync == 1 && !d->outcome) {
 				bb->sync = d->ops[bb->first].kind;
+				if (d->nops != bb->first + 1)
+					decode_refuse(d, "a special register as operand");
+			}
 		}
+		bb->n = d->nops - bb->first;
 		if (!d->outcome)
 			terminator(d, &b, &b.items[last], ends, bb, old);
 	}
@@ -648,12 +652,13 @@ static void body_decode(struct decode *d, struct code *c, struct mp_ptx_body *bo
 	if (!c->ops)
 		return;
 	memcpy(c->ops, d->ops, d->nops * sizeof(*c->ops));
+	c->reg_slots = d->slots;
 	c->frame_bytes = (d->frame_bytes + 63) & ~63u;
 	c->decoded = true;
 }
 
-/* Longest chain of calls; a cycle counts as recursion with a stack of its own size. */
-static uint32_t local_depth(struct program *p, uint32_t c, uint8_t *state)
+/* Longest chain of calls; a cycle counts as recursion. state: 0 new, 1 in hand, else depth + 2 */
+static uint32_t local_depth(struct program *p, uint32_t c, uint32_t *state)
 {
 	uint32_t i, deepest = 0;
 
@@ -661,6 +666,8 @@ static uint32_t local_depth(struct program *p, uint32_t c, uint8_t *state)
 		p->recursive = true;
 		return 0;
 	}
+	if (state[c])
+		return state[c] - 2;
 	state[c] = 1;
 	for (i = 0; i < p->codes[c].nops; i++) {
 		const struct op *o = &p->codes[c].ops[i];
@@ -678,8 +685,8 @@ static uint32_t local_depth(struct program *p, uint32_t c, uint8_t *state)
 		if (below > deepest)
 			deepest = below;
 	}
-	state[c] = 0;
-	return deepest + p->codes[c].local_bytes;
+	state[c] = deepest + p->codes[c].local_bytes + 2;
+	return state[c] - 2;
 }
 
 enum mp_exec_outcome program_decode(struct mp_exec_module *m, struct mp_ptx_func *f,
@@ -688,7 +695,7 @@ enum mp_exec_outcome program_decode(struct mp_exec_module *m, struct mp_ptx_func
 	struct program *p = calloc(1, sizeof(*p));
 	struct decode d = {.m = m, .p = p, .err = err};
 	uint32_t i;
-	uint8_t *state;
+	uint32_t *state;
 
 	*ret_program = NULL;
 	memset(err, 0, sizeof(*err));
@@ -705,7 +712,7 @@ enum mp_exec_outcome program_decode(struct mp_exec_module *m, struct mp_ptx_func
 	for (i = 0; i < p->ncodes && !d.outcome; i++)
 		body_decode(&d, &p->codes[i], &p->bodies[i]);
 	if (!d.outcome) {
-		state = decode_alloc(&d, p->ncodes, 1);
+		state = decode_alloc(&d, p->ncodes, sizeof(*state));
 		p->local_bytes = state ? local_depth(p, 0, state) : 0;
 		p->pool = aligned_alloc(64, mp_align_up(d.pool_len + 64, 64));
 		p->pool_bytes = d.pool_len;

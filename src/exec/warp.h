@@ -76,6 +76,7 @@ enum space { SP_GENERIC, SP_SHARED, SP_LOCAL, SP_PARAM };
 struct bblock {
 	uint32_t first; /* op index */
 	uint32_t target, next; /* block numbers, for K_BRA and K_NEXT */
+	uint32_t n;	       /* operations, without the one that ends it */
 	uint8_t sync;	       /* K_BAR, K_WARPSYNC, K_WARPBAR or 0 */
 };
 
@@ -85,6 +86,7 @@ struct code { /* a decoded function */
 	struct bblock *blocks;
 	uint32_t nops, nblocks;
 	uint32_t frame_bytes; /* registers */
+	const uint32_t *reg_slots;
 	uint32_t local_bytes, local_align;
 	const struct mp_ptx_insn *insns;
 	bool decoded;
@@ -154,18 +156,19 @@ struct warp {
 	uint32_t backs;	       /* back edges in a row while other lanes waited */
 	uint32_t sweep;	       /* fairness: take blocks from here on */
 	int32_t budget;
-	bool done, waiting, forced;
+	bool done, waiting;
 	uint32_t bar_result[LANES];
+	uint8_t bar_id[LANES];
 	char *local;	       /* lane l at local + l * cta->local_stride */
 	uint32_t cc;	       /* carry bits, a lane each (9.7.2) */
 	uint32_t cp_groups;
 	uint64_t instructions, thread_instructions;
-	uint32_t tid[3][LANES];
 	uint32_t fault_lane;
 	uint64_t fault_address;
 	enum mp_exec_outcome fault;
 	struct frame *entry_frame;
 	struct frame *free_frames;
+	uint32_t tid[3][LANES]; /* last: outlives a reuse by the same grid */
 };
 
 struct barrier {
@@ -195,6 +198,8 @@ struct cta {
 	struct mp_exec_fault fault;
 	struct cluster *cluster;
 	uint32_t rank;
+	uint64_t tid_serial; /* of the grid that the warps' tid were made for */
+	uint64_t instructions, thread_instructions;
 };
 
 /* What a handler may need of the launch. */
@@ -213,6 +218,7 @@ struct grid {
 	struct mp_exec_fault fault;
 	char *params;
 	uint32_t params_bytes;
+	uint64_t serial;
 	char *workspace; /* cooperative launches: what envreg1/2 point at */
 };
 
