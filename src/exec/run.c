@@ -816,9 +816,12 @@ enum run_result cta_run(struct cta *c, uint64_t ticks)
 			fault_jump = NULL;
 			return RUN_DONE;
 		}
-		if (cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED)) {
+		if ((cancel && __atomic_load_n(cancel, __ATOMIC_RELAXED)) ||
+		    __atomic_load_n(&c->grid->failed, __ATOMIC_RELAXED)) {
 			memset(&c->fault, 0, sizeof(c->fault));
 			c->fault.outcome = MP_EXEC_CANCELLED;
+			strncpy(c->fault.kernel, c->grid->program->codes[0].func->name,
+				sizeof(c->fault.kernel) - 1);
 			fault_jump = NULL;
 			return RUN_FAULT;
 		}

@@ -213,8 +213,8 @@ struct grid {
 	uint32_t resident, max_resident, running;
 	struct cta *parked, **parked_last;
 	struct grid *next, **link;
-	bool failed, finished;
-	uint64_t last_start;
+	bool failed, spinning;
+	uint64_t slices; /* since a block was last started */
 	struct mp_exec_fault fault;
 	char *params;
 	uint32_t params_bytes;
@@ -309,6 +309,8 @@ struct mp_exec_module {
 	struct mp_exec_alloc alloc;
 	struct mp_exec_kernel **kernels;
 	uint32_t nkernels;
+	uint64_t data; /* the variables, one range of device memory */
+	uint64_t data_bytes;
 };
 
 #endif
