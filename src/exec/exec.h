@@ -60,7 +60,12 @@ struct mp_exec_space {
 	void (*print)(void *arg, const char *text, size_t n);
 	void *arg;
 	uint64_t heap_base, heap_size; /* for device malloc; inside the window; 0 = malloc returns NULL */
+	/* Text for standard error (a failed assert); NULL = through `print`. Called as `print` is. */
+	void (*print_error)(void *arg, const char *text, size_t n);
 };
+
+/* The heap that began at heap_base is gone: a later space may use the same addresses. No grid of it may run. */
+void mp_exec_heap_forget(uint64_t heap_base);
 
 /* ---- Modules ---- */
 
