@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Bytes from the client to the device.
+ *
+ * Small copies carry theirs in the record and go through a slab.  Of large ones
+ * the record and the bytes travel on different lanes and meet here, by ticket,
+ * whichever comes first.  A chunk is uploaded as soon as it is here and the
+ * copy's turn has come, on the private side stream of the target stream:
+ *
+ *	target:	...work | event A			  wait B | later work
+ *	side:		  wait A | chunk chunk chunk | event B
+ *
+ * The job is held until the last chunk has been given to the driver; what the
+ * client sends for the target stream meanwhile is parked behind it.
+ *
+ * Executor and bulk thread meet under upload_lock, which is held over driver
+ * calls that only queue.
+ */
+#include "worker/inside.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define EARLY_CEILING (1ull << 30) /* bytes of copies whose record is not here yet */
+#define SPILL_CEILING (8ull << 30) /* bytes that have come and cannot be uploaded yet */
+
+struct upload {
+	struct upload *next;
+	uint64_t ticket;
+	struct mp_job *job; /* NULL: the record is not here yet */
+	uint64_t total, got, issued;
+	/* where to: memory of ours, or the device */
+	uint8_t *memory;
+	CUdeviceptr dst;
+	struct context *ctx;
+	struct stream *stream;
+	CUstream side;
+	bool sync, started;
+	CUresult error;
+	struct chunk *first, **tail; /* have come, not issued */
+	void (*then)(struct mp_job *);
+};
+
+static struct upload *find(struct mp_worker *w, uint64_t ticket)
+{
+	struct upload *u;
+
+	for (u = w->uploads; u && u->ticket != ticket; u = u->next)
+		;
+	return u;
+}
+
+static struct upload *find_or_make(struct mp_worker *w, uint64_t ticket)
+{
+	struct upload *u = find(w, ticket);
+
+	if (u)
+		return u;
+	u = calloc(1, sizeof(*u));
+	if (!u)
+		return NULL;
+	u->ticket = ticket;
+	u->tail = &u->first;
+	u->next = w->uploads;
+	w->uploads = u;
+	return u;
+}
+
+static void unlink_upload(struct mp_worker *w, struct upload *u)
+{
+	struct upload **at;
+
+	for (at = &w->uploads; *at != u; at = &(*at)->next)
+		assert(*at);
+	*at = u->next;
+}
+
+/* ---- Small copies ---- */
+
+CUresult mp_upload_inline(struct mp_job *job, CUdeviceptr dst, const void *p, size_t n, bool sync)
+{
+	struct mp_worker *w = job->w;
+	struct stream *s = job->stream;
+	uint8_t *stage;
+	CUresult e;
+
+	if (!n)
+		return CUDA_SUCCESS;
+	stage = mp_slab_take(w, s, n);
+	if (!stage)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	memcpy(stage, p, n);
+	e = w->drv.cuMemcpyHtoDAsync_v2(dst, stage, n, s->handle);
+	if (!e && sync)
+		s->ctx->dirty = s;
+	return e;
+}
+
+/* ---- Chunks ---- */
+
+static void chunk_passed(struct mp_worker *w, struct wait *wt, CUresult status)
+{
+	mp_stage_give(&w->up, wt->arg);
+	mp_upload_spilled(w);
+}
+
+/* upload_lock held; the chunk is pinned and its turn has come. */
+static void issue(struct mp_worker *w, struct upload *u, struct chunk *c)
+{
+	CUresult e = mp_context_current(w, u->ctx);
+
+	if (!e)
+		e = w->drv.cuMemcpyHtoDAsync_v2(u->dst + c->offset, c->data, c->n, u->side);
+	if (e && !u->error)
+		u->error = e;
+	u->issued += c->n;
+	if (e)
+		mp_stage_give(&w->up, c);
+	else
+		mp_wait_add(w, u->ctx, &u->stream->side_q, u->side, chunk_passed, c, 0, 0);
+}
+
+/* upload_lock held: issues what can be. true: the upload is complete and was taken from the list. */
+static bool advance(struct mp_worker *w, struct upload *u)
+{
+	struct chunk *c;
+
+	if (!u->job || !u->started)
+		return false;
+	while ((c = u->first)) {
+		if (u->memory) {
+			memcpy(u->memory + c->offset, c->data, c->n);
+			u->issued += c->n;
+		} else if (!c->pinned) {
+			struct chunk *p = mp_stage_take(w, &w->up, false);
+
+			if (!p)
+				break;
+			memcpy(p->data, c->data, c->n);
+			p->n = c->n;
+			p->offset = c->offset;
+			issue(w, u, p);
+		} else {
+			u->first = c->next;
+			if (!u->first)
+				u->tail = &u->first;
+			issue(w, u, c);
+			continue;
+		}
+		u->first = c->next;
+		if (!u->first)
+			u->tail = &u->first;
+		w->early_bytes -= c->pinned ? 0 : c->n;
+		mp_stage_give(&w->up, c);
+	}
+	if (u->issued < u->total)
+		return false;
+	unlink_upload(w, u);
+	return true;
+}
+
+/* Pinned chunks have come free: spilled ones may move into them. Completion thread. */
+void mp_upload_spilled(struct mp_worker *w)
+{
+	struct upload *u, *next;
+	struct mp_job *done[8];
+	unsigned n = 0;
+
+	if (!atomic_load(&w->spilled))
+		return;
+	pthread_mutex_lock(&w->upload_lock);
+	atomic_store(&w->spilled, false);
+	for (u = w->uploads; u; u = next) {
+		next = u->next;
+		if (n < MP_ARRAY_LEN(done) && advance(w, u))
+			done[n++] = u->job;
+		else if (u->first)
+			atomic_store(&w->spilled, true);
+	}
+	pthread_mutex_unlock(&w->upload_lock);
+	while (n)
+		mp_exec_loose(done[--n]);
+}
+
+/*
+ * A frame of lane 1, its bytes in c (taken over).  -1: the client broke the
+ * rules.  Bulk thread.
+ */
+int mp_upload_frame(struct mp_worker *w, const struct mp_frame *f, struct chunk *c)
+{
+	struct mp_job *job = NULL;
+	struct upload *u;
+	int r = 0;
+
+	c->n = f->length;
+	c->offset = f->extra;
+	pthread_mutex_lock(&w->upload_lock);
+	u = find_or_make(w, f->ticket);
+	if (!u || f->extra > UINT64_MAX - f->length ||
+	    (u->job && (f->extra + f->length > u->total || u->got + f->length > u->total)) ||
+	    (!u->job && u->got + f->length > EARLY_CEILING)) {
+		r = -1;
+	} else {
+		u->got += f->length;
+		c->next = NULL;
+		*u->tail = c;
+		u->tail = &c->next;
+		if (!c->pinned) {
+			w->early_bytes += c->n;
+			atomic_store(&w->spilled, true);
+			if (w->early_bytes > SPILL_CEILING)
+				r = -1;
+		}
+		if (!r && advance(w, u))
+			job = u->job;
+	}
+	pthread_mutex_unlock(&w->upload_lock);
+	if (r && (!u || u->tail != &c->next))
+		mp_stage_give(&w->up, c);
+	if (job)
+		mp_exec_loose(job);
+	return r;
+}
+
+/* ---- Large copies ---- */
+
+/* All chunks are queued on the side stream: the target stream goes on behind them. */
+static void bulk_issued(struct mp_job *job)
+{
+	struct mp_worker *w = job->w;
+	struct upload *u = job->state;
+	struct stream *s = u->stream;
+	CUresult e = u->error;
+	CUevent ev = mp_event_take(w, u->ctx);
+
+	if (!e && !ev)
+		e = CUDA_ERROR_OUT_OF_MEMORY;
+	if (!e)
+		e = w->drv.cuEventRecord(ev, u->side);
+	if (!e)
+		e = w->drv.cuStreamWaitEvent(s->handle, ev, 0);
+	if (!e && u->sync) {
+		mp_fence_remember(w, u->ctx, job->ticket, s, ev);
+		ev = NULL;
+	}
+	if (ev)
+		mp_event_give(w, u->ctx, ev);
+	mp_stream_used(w, s);
+	free(u);
+	job->state = NULL;
+	mp_job_finish(job, e);
+}
+
+static int enter(struct mp_job *job, struct upload *proto, struct upload **ret)
+{
+	struct mp_worker *w = job->w;
+	struct upload *u;
+	int r = 0;
+
+	pthread_mutex_lock(&w->upload_lock);
+	u = find_or_make(w, job->ticket);
+	if (!u || u->job || u->got > proto->total) {
+		r = -1;
+	} else {
+		struct chunk *c;
+
+		u->job = job;
+		u->total = proto->total;
+		u->memory = proto->memory;
+		u->dst = proto->dst;
+		u->ctx = proto->ctx;
+		u->stream = proto->stream;
+		u->side = proto->side;
+		u->sync = proto->sync;
+		u->error = proto->error;
+		for (c = u->first; c; c = c->next)
+			if (c->offset > u->total || c->n > u->total - c->offset)
+				r = -1;
+	}
+	pthread_mutex_unlock(&w->upload_lock);
+	*ret = u;
+	return r;
+}
+
+/* The copy's turn has come: what is here goes out, and what comes from now on. */
+static void start(struct mp_worker *w, struct upload *u)
+{
+	struct mp_job *job = u->job;
+	bool done;
+
+	pthread_mutex_lock(&w->upload_lock);
+	u->started = true;
+	done = advance(w, u);
+	pthread_mutex_unlock(&w->upload_lock);
+	if (done)
+		mp_exec_loose(job);
+}
+
+static void pull_passed(struct mp_worker *w, struct wait *wt, CUresult status)
+{
+	mp_say(w, MP_FRAME_PULL, wt->ticket, 0, NULL, 0);
+}
+
+CUresult mp_upload_bulk(struct mp_job *job, CUdeviceptr dst, size_t n, bool sync)
+{
+	struct mp_worker *w = job->w;
+	struct upload proto = {.total = n, .dst = dst, .ctx = job->ctx, .stream = job->stream, .sync = sync};
+	struct upload *u;
+
+	if (!n) {
+		job->violation = true;
+		return CUDA_ERROR_INVALID_VALUE;
+	}
+	if (mp_stream_capturing(w, job->stream))
+		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED; /* see graph-copy.c */
+	/* The bytes have to be taken in even when the driver refuses. */
+	proto.error = mp_stream_fork(w, job->stream, &proto.side);
+	if (mp_job_hold(job, bulk_issued))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	if (enter(job, &proto, &u)) {
+		job->violation = true;
+		return CUDA_ERROR_INVALID_VALUE;
+	}
+	job->state = u;
+	if (job->rec->flags & MP_REC_PULL)
+		mp_wait_add(w, job->ctx, &job->stream->q, job->stream->handle, pull_passed, NULL, job->ticket,
+			    0);
+	start(w, u);
+	return CUDA_SUCCESS;
+}
+
+static void memory_here(struct mp_job *job)
+{
+	struct upload *u = job->state;
+	void (*then)(struct mp_job *) = u->then;
+
+	free(u);
+	job->state = NULL;
+	then(job);
+}
+
+/* The job is held; job->state is ours until `then`. */
+int mp_upload_memory(struct mp_job *job, void *to, size_t n, void (*then)(struct mp_job *))
+{
+	struct upload proto = {.total = n, .memory = to};
+	struct upload *u;
+
+	assert(job->held && n);
+	if (enter(job, &proto, &u)) {
+		job->violation = true;
+		return -1;
+	}
+	u->then = then;
+	job->state = u;
+	job->resume = memory_here;
+	start(job->w, u);
+	return 0;
+}
+
+/* ---- Lane 1 ---- */
+
+void *mp_upload_main(void *worker)
+{
+	struct mp_worker *w = worker;
+
+	while (!atomic_load(&w->ended)) {
+		struct mp_frame f;
+		struct chunk *c;
+
+		if (mp_recv_all(w->lane[1], &f, sizeof(f)))
+			break;
+		if (f.kind != MP_FRAME_BULK || f.flags || f.ack || !f.length || f.length > MP_CHUNK_MAX) {
+			mp_end(w, MP_WORKER_EXIT_PROTOCOL, "a frame on the bulk lane that is none");
+			break;
+		}
+		c = mp_stage_take(w, &w->up, false);
+		if (!c)
+			c = mp_upload_patience(w, f.length);
+		if (!c) {
+			mp_end(w, MP_WORKER_EXIT_LOST, "out of memory");
+			break;
+		}
+		if (mp_recv_all(w->lane[1], c->data, f.length))
+			break;
+		if (mp_upload_frame(w, &f, c)) {
+			mp_end(w, MP_WORKER_EXIT_PROTOCOL, "bulk bytes that nothing asked for");
+			break;
+		}
+	}
+	return NULL;
+}
+
+/* Pinned memory is short: a moment for the device to give some back, then plain memory. */
+struct chunk *mp_upload_patience(struct mp_worker *w, size_t n)
+{
+	struct chunk *c = mp_stage_take_until(w, &w->up, 2000000);
+
+	return c ? c : mp_chunk_spill(n);
+}
+
+void mp_upload_fini(struct mp_worker *w)
+{
+	struct upload *u;
+	struct chunk *c;
+
+	while ((u = w->uploads)) {
+		w->uploads = u->next;
+		while ((c = u->first)) {
+			u->first = c->next;
+			mp_stage_give(&w->up, c);
+		}
+		free(u);
+	}
+}
+
+/* ---- Records ---- */
+
+static CUresult copy_in(struct mp_job *job, CUdeviceptr dst, const void *p, uint64_t have, uint64_t n, bool sync)
+{
+	if (job->rec->flags & MP_REC_BULK) {
+		if (have) {
+			job->violation = true;
+			return CUDA_ERROR_INVALID_VALUE;
+		}
+		return mp_upload_bulk(job, dst, n, sync);
+	}
+	if (have != n || n > MP_INLINE_MAX) {
+		job->violation = true;
+		return CUDA_ERROR_INVALID_VALUE;
+	}
+	return mp_upload_inline(job, dst, p, n, sync);
+}
+
+CUresult mp_do_cuMemcpyHtoD_v2(struct mp_job *job, const struct mp_msg_cuMemcpyHtoD_v2 *m)
+{
+	return copy_in(job, m->dstDevice, m->srcHost, m->srcHost_len, m->ByteCount, true);
+}
+
+CUresult mp_do_cuMemcpyHtoDAsync_v2(struct mp_job *job, const struct mp_msg_cuMemcpyHtoDAsync_v2 *m)
+{
+	return copy_in(job, m->dstDevice, m->srcHost, m->srcHost_len, m->ByteCount, false);
+}

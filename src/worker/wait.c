@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Waiting for the device: one thread that asks events.
+ *
+ * Whoever needs to know that something has passed records an event and leaves a
+ * wait here.  The thread asks the first event of each stream only, since those
+ * of one stream pass in order.  It spins for a moment, then sleeps in short
+ * steps; with nothing outstanding it is blocked.
+ */
+#include "worker/inside.h"
+
+#include <immintrin.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "base/clock.h"
+
+#define SPIN_NS	 20000u
+#define SLEEP_NS 50000u
+
+static struct wait *wait_new(struct mp_worker *w)
+{
+	struct wait *wt;
+
+	pthread_mutex_lock(&w->wait_lock);
+	wt = w->free_waits;
+	if (wt)
+		w->free_waits = wt->next;
+	pthread_mutex_unlock(&w->wait_lock);
+	return wt ? wt : malloc(sizeof(*wt));
+}
+
+static void wait_post(struct mp_worker *w, struct wait *wt)
+{
+	wt->next = NULL;
+	atomic_fetch_add(&wt->q->pending, 1);
+	pthread_mutex_lock(&w->wait_lock);
+	*w->inbox_tail = wt;
+	w->inbox_tail = &wt->next;
+	if (w->completion_sleeps)
+		pthread_cond_signal(&w->wait_wake);
+	pthread_mutex_unlock(&w->wait_lock);
+}
+
+static void add(struct mp_worker *w, struct wait proto)
+{
+	struct wait *wt = wait_new(w);
+
+	if (!wt) { /* whoever waits would wait for ever */
+		mp_end(w, MP_WORKER_EXIT_LOST, "out of memory");
+		return;
+	}
+	*wt = proto;
+	wait_post(w, wt);
+}
+
+void mp_wait_add(struct mp_worker *w, struct context *c, struct waitq *q, CUstream on,
+		 void (*done)(struct mp_worker *, struct wait *, CUresult), void *arg, uint64_t ticket,
+		 uint64_t number)
+{
+	struct wait wt = {.q = q, .ctx = c, .done = done, .arg = arg, .ticket = ticket, .number = number};
+
+	wt.event = mp_event_take(w, c);
+	wt.status = wt.event ? w->drv.cuEventRecord(wt.event, on) : CUDA_ERROR_OUT_OF_MEMORY;
+	if (wt.status && wt.event) {
+		mp_event_give(w, c, wt.event);
+		wt.event = NULL;
+	}
+	add(w, wt);
+}
+
+void mp_wait_event(struct mp_worker *w, struct context *c, struct waitq *q, CUevent e,
+		   void (*done)(struct mp_worker *, struct wait *, CUresult), void *arg, uint64_t ticket,
+		   uint64_t number)
+{
+	add(w, (struct wait){.q = q, .ctx = c, .event = e, .keep_event = true, .done = done, .arg = arg,
+			     .ticket = ticket, .number = number});
+}
+
+/* ---- The thread ---- */
+
+static struct waitq *active; /* completion thread; one worker per process */
+
+static void take_inbox(struct mp_worker *w)
+{
+	struct wait *list, *wt;
+
+	pthread_mutex_lock(&w->wait_lock);
+	list = w->inbox;
+	w->inbox = NULL;
+	w->inbox_tail = &w->inbox;
+	pthread_mutex_unlock(&w->wait_lock);
+	while ((wt = list)) {
+		struct waitq *q = wt->q;
+
+		list = wt->next;
+		wt->next = NULL;
+		if (!q->first)
+			q->tail = &q->first;
+		*q->tail = wt;
+		q->tail = &wt->next;
+		if (!q->active) {
+			q->active = true;
+			q->next_active = active;
+			active = q;
+		}
+	}
+}
+
+static void wait_done(struct mp_worker *w, struct wait *wt, CUresult status)
+{
+	struct waitq *q = wt->q;
+
+	wt->done(w, wt, status);
+	if (wt->event && !wt->keep_event)
+		mp_event_give(w, wt->ctx, wt->event);
+	pthread_mutex_lock(&w->wait_lock);
+	wt->next = w->free_waits;
+	w->free_waits = wt;
+	pthread_mutex_unlock(&w->wait_lock);
+	atomic_fetch_sub(&q->pending, 1);
+}
+
+static bool poll_queue(struct mp_worker *w, struct waitq *q)
+{
+	bool any = false;
+	struct wait *wt;
+
+	while ((wt = q->first)) {
+		CUresult e = wt->status;
+
+		if (wt->event) {
+			(void)mp_context_current(w, wt->ctx);
+			e = w->drv.cuEventQuery(wt->event);
+			if (e == CUDA_ERROR_NOT_READY)
+				break;
+		}
+		q->first = wt->next;
+		any = true;
+		wait_done(w, wt, e);
+	}
+	return any;
+}
+
+int mp_wait_poll(struct mp_worker *w)
+{
+	struct waitq **at;
+	int ret = 0;
+
+	take_inbox(w);
+	for (at = &active; *at;) {
+		struct waitq *q = *at;
+		bool last;
+
+		if (poll_queue(w, q))
+			ret = 2;
+		last = !q->first;
+		if (last) {
+			q->active = false;
+			*at = q->next_active;
+		} else {
+			ret = ret ? ret : 1;
+			at = &q->next_active;
+		}
+	}
+	mp_say_done_flush(w);
+	if (ret == 2) /* what was parked for room may go on */
+		mp_exec_kick(w);
+	return ret;
+}
+
+void *mp_wait_main(void *worker)
+{
+	struct mp_worker *w = worker;
+	uint64_t idle_since = 0;
+
+	(void)prctl(PR_SET_TIMERSLACK, 1000ul);
+	while (!atomic_load(&w->ended)) {
+		int r = mp_wait_poll(w);
+		uint64_t now;
+
+		if (!r) {
+			pthread_mutex_lock(&w->wait_lock);
+			while (!w->inbox && !atomic_load(&w->ended)) {
+				w->completion_sleeps = true;
+				pthread_cond_wait(&w->wait_wake, &w->wait_lock);
+				w->completion_sleeps = false;
+			}
+			pthread_mutex_unlock(&w->wait_lock);
+			idle_since = 0;
+			continue;
+		}
+		if (r == 2) {
+			idle_since = 0;
+			continue;
+		}
+		now = mp_now_ns();
+		if (!idle_since)
+			idle_since = now;
+		if (now - idle_since < SPIN_NS) {
+			_mm_pause();
+		} else {
+			uint64_t ns = (now - idle_since) / 8;
+			struct timespec ts = {.tv_nsec = (long)(ns < SLEEP_NS ? ns : SLEEP_NS)};
+
+			nanosleep(&ts, NULL);
+		}
+	}
+	return NULL;
+}
