@@ -52,6 +52,7 @@ static inline void access_prepare(struct warp *w, const struct op *o, struct acc
 	u64 a0, run0, same = 0, run = 0, lo, hi, base, size;
 	u64 *a = x->a;
 
+	x->host = NULL;
 	addresses(w, o, a);
 	if (space == SP_LOCAL) { /* each lane has its own place: 5.1.5 */
 		u64 limit = w->cta->local_stride;

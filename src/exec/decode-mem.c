@@ -249,6 +249,67 @@ static void isspacep(struct decode *d)
 										       : GENERIC_SHARED;
 }
 
+/* atom and red (9.7.13.5, 6) */
+static void atomic(struct decode *d)
+{
+	static const enum mp_ptx_word ops[] = {MP_PTX_W_AND,  MP_PTX_W_OR,  MP_PTX_W_XOR, MP_PTX_W_EXCH,
+					       MP_PTX_W_CAS,  MP_PTX_W_ADD, MP_PTX_W_INC, MP_PTX_W_DEC,
+					       MP_PTX_W_MIN,  MP_PTX_W_MAX};
+	const struct mp_ptx_insn *in = d->insn;
+	bool red = in->op == MP_PTX_OP_RED, cas = has(d, MP_PTX_W_CAS);
+	uint8_t t = in->ntypes ? in->types[in->ntypes - 1] : 0;
+	unsigned size = mp_ptx_type_size(t), k = red ? 0 : 1, want = k + 2 + cas;
+	uint32_t *ext = decode_alloc(d, 3, sizeof(*ext)), dst = SLOT_NONE, b, c;
+	enum space space = SP_GENERIC;
+	struct op tmp = {0}, *o;
+	char key[48], type[16];
+	size_t i;
+
+	if (!ext || !in->ntypes || has(d, MP_PTX_W_ASYNC) || has(d, MP_PTX_W_V2) || has(d, MP_PTX_W_V4) ||
+	    has(d, MP_PTX_W_V8) || has(d, MP_PTX_W_LOCAL) ||
+	    (in->nops != want && !(in->nops == want + 1 && has(d, MP_PTX_W_L2_CACHE_HINT)))) {
+		decode_refuse(d, "an atomic of this shape is not carried");
+		return;
+	}
+	for (i = 0; i < MP_ARRAY_LEN(ops) && !has(d, ops[i]); i++)
+		;
+	if (i == MP_ARRAY_LEN(ops)) {
+		decode_refuse(d, "an atomic without an operation");
+		return;
+	}
+	decode_address(d, &tmp, &in->ops[k], ext, &space, true, size);
+	if (d->outcome)
+		return;
+	b = decode_src(d, &in->ops[k + 1], size, type_is_float(t));
+	c = cas ? decode_src(d, &in->ops[k + 2], size, false) : b;
+	if (!red && in->ops[0].kind != MP_PTX_SINK)
+		dst = decode_dst(d, &in->ops[0], size);
+	snprintf(type, sizeof(type), "%s", type_name(t));
+	switch (ops[i]) {
+	case MP_PTX_W_AND: case MP_PTX_W_OR: case MP_PTX_W_XOR: case MP_PTX_W_EXCH: case MP_PTX_W_CAS:
+		snprintf(type, sizeof(type), "b%u", size * 8);
+		break;
+	case MP_PTX_W_ADD:
+		if (!type_is_float(t) && !type_is_half(t))
+			snprintf(type, sizeof(type), "u%u", size * 8);
+		else if (t == MP_PTX_T_F32 && space != SP_SHARED)
+			snprintf(type, sizeof(type), "ftz.f32");
+		break;
+	default:
+		break;
+	}
+	snprintf(key, sizeof(key), "atom.%s.%s", mp_ptx_word_name(ops[i]), type);
+	o = decode_op(d, key);
+	o->a = tmp.a;
+	o->imm = tmp.imm;
+	o->x = (tmp.x & 1) | (cas || ops[i] == MP_PTX_W_EXCH ? 4 : 0);
+	o->ext = ext;
+	o->b = b;
+	o->c = c;
+	o->d = dst;
+	o->n = (uint8_t)space;
+}
+
 void decode_memory(struct decode *d)
 {
 	switch (d->insn->op) {
@@ -258,6 +319,10 @@ void decode_memory(struct decode *d)
 		if (has(d, MP_PTX_W_ASYNC))
 			break;
 		load_store(d);
+		return;
+	case MP_PTX_OP_ATOM:
+	case MP_PTX_OP_RED:
+		atomic(d);
 		return;
 	case MP_PTX_OP_CVTA:
 		cvta(d);
