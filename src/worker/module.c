@@ -45,7 +45,7 @@ struct load {
 	char *info_log, *error_log;
 	char *wanted;
 	size_t wanted_len;
-	struct mp_variable *variables;
+	struct mp_variable_at *variables;
 	uint32_t variable_count;
 	struct mp_buf names;
 };
@@ -126,7 +126,7 @@ static void find_variables(struct mp_worker *w, struct load *l)
 	if (!max || !(l->variables = calloc(max, sizeof(*l->variables))))
 		return;
 	for (; p < end; p += strlen(p) + 1) {
-		struct mp_variable *v = &l->variables[l->variable_count];
+		struct mp_variable_at *v = &l->variables[l->variable_count];
 		CUdeviceptr at = 0;
 		size_t size = 0;
 		CUresult e = CUDA_ERROR_NOT_SUPPORTED;
