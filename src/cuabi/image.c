@@ -147,7 +147,7 @@ static bool entry_sizes(struct mp_member *m, const uint8_t *e, uint64_t payload)
 					 : MP_CODEC_NONE;
 	if (m->codec == MP_CODEC_NONE) {
 		m->packed_size = m->size = payload;
-		return payload <= MP_MEMBER_CEILING;
+		return payload && payload <= MP_MEMBER_CEILING;
 	}
 	m->packed_size = packed;
 	m->size = size;

@@ -261,6 +261,20 @@ static int use(const uint8_t *p, size_t n)
 	return walked;
 }
 
+/* An entry without a payload (found by fuzzing) is no member. */
+MP_TEST(empty_member)
+{
+	const struct mp_sample_entry e = {.kind = MP_MEMBER_CUBIN, .sm = 75, .data = "", .size = 0};
+	size_t size;
+	uint8_t *fat = mp_sample_fatbin(&e, 1, &size);
+	struct mp_image image;
+	struct mp_member m;
+
+	MP_CHECK_EQ(mp_image_open(fat, size, &image), MP_IMAGE_OK);
+	MP_CHECK_EQ(mp_image_choose(&image, 75, 3, &m), MP_IMAGE_BAD);
+	free(fat);
+}
+
 MP_TEST(truncated)
 {
 	size_t cubin_size, size, n;
