@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stream capture: who may do what is judged here; the server captures relaxed
+ * and builds the graph from the same records that would have run.
+ *
+ * A capture has the stream it began in and all streams that waited for one of
+ * its events.  An unsafe call of a thread that the capture's mode forbids
+ * answers 900 and makes the capture invalid; ending it then answers 901.
+ */
+#include "shim/shim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct mp_capture *captures MP_GUARDED_BY(lock);
+static uint64_t ids MP_GUARDED_BY(lock);
+
+static struct mp_capture *find(uint64_t id)
+{
+	struct mp_capture *c;
+
+	for (c = captures; c && c->id != id; c = c->next)
+		;
+	return c;
+}
+
+static void join(struct mp_stream *s, struct mp_capture *c)
+{
+	atomic_store(&s->capture, c);
+	c->refs++;
+	if (!(s->flags & CU_STREAM_NON_BLOCKING))
+		atomic_fetch_add(&s->ctx->blocking_captures, 1);
+	atomic_fetch_add(&s->ctx->captures, 1);
+}
+
+static void leave(struct mp_stream *s)
+{
+	atomic_store(&s->capture, NULL);
+	if (!(s->flags & CU_STREAM_NON_BLOCKING))
+		atomic_fetch_sub(&s->ctx->blocking_captures, 1);
+	atomic_fetch_sub(&s->ctx->captures, 1);
+}
+
+void mp_capture_join(struct mp_stream *s, uint64_t id)
+{
+	struct mp_capture *c;
+
+	pthread_mutex_lock(&lock);
+	c = find(id);
+	if (c && !atomic_load(&s->capture) && !s->legacy && s->ctx == c->origin->ctx)
+		join(s, c);
+	pthread_mutex_unlock(&lock);
+}
+
+CUresult mp_capture_unsafe(struct mp_thread *t)
+{
+	struct mp_capture *c;
+	bool harm = false;
+
+	if (t->capture_mode == CU_STREAM_CAPTURE_MODE_RELAXED)
+		return CUDA_SUCCESS;
+	pthread_mutex_lock(&lock);
+	for (c = captures; c; c = c->next) {
+		bool own = c->thread == t && c->mode != CU_STREAM_CAPTURE_MODE_RELAXED;
+		bool any = c->mode == CU_STREAM_CAPTURE_MODE_GLOBAL &&
+			   t->capture_mode == CU_STREAM_CAPTURE_MODE_GLOBAL;
+
+		if (own || any) {
+			c->status = CU_STREAM_CAPTURE_STATUS_INVALIDATED;
+			harm = true;
+		}
+	}
+	pthread_mutex_unlock(&lock);
+	return harm ? CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED : CUDA_SUCCESS;
+}
+
+CUresult mp_capture_refuse(struct mp_stream *s)
+{
+	struct mp_capture *c;
+
+	pthread_mutex_lock(&lock);
+	c = atomic_load(&s->capture);
+	if (c)
+		c->status = CU_STREAM_CAPTURE_STATUS_INVALIDATED;
+	pthread_mutex_unlock(&lock);
+	return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+}
+
+CUresult mp_capture_check(struct mp_thread *t, struct mp_stream *s)
+{
+	struct mp_capture *c;
+	CUresult r = CUDA_SUCCESS;
+
+	pthread_mutex_lock(&lock);
+	c = atomic_load(&s->capture);
+	if (c && c->status == CU_STREAM_CAPTURE_STATUS_INVALIDATED) {
+		r = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+	} else if (!c && s->legacy && atomic_load(&s->ctx->blocking_captures)) {
+		/* The legacy stream would have to wait for a stream that does not run. */
+		for (c = captures; c; c = c->next)
+			if (c->origin->ctx == s->ctx && !(c->origin->flags & CU_STREAM_NON_BLOCKING))
+				c->status = CU_STREAM_CAPTURE_STATUS_INVALIDATED;
+		r = CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+	}
+	pthread_mutex_unlock(&lock);
+	return r;
+}
+
+/* ---- Begin and end ---- */
+
+static CUresult stream_for(enum mp_call call, CUstream h, struct mp_thread **t, struct mp_stream **s)
+{
+	CUresult r = mp_enter(call, t);
+
+	return r ? r : mp_stream_get(*t, h, s);
+}
+
+static CUresult begin_check(struct mp_stream *s, CUstreamCaptureMode mode)
+{
+	if ((unsigned)mode > CU_STREAM_CAPTURE_MODE_RELAXED)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (s->legacy)
+		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+	return atomic_load(&s->capture) ? CUDA_ERROR_ILLEGAL_STATE : CUDA_SUCCESS;
+}
+
+static CUresult begin_note(struct mp_thread *t, struct mp_stream *s, CUstreamCaptureMode mode,
+			   uint32_t to_graph)
+{
+	struct mp_capture *c = calloc(1, sizeof(*c));
+
+	if (!c)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	c->origin = s;
+	c->mode = mode;
+	c->thread = t;
+	c->status = CU_STREAM_CAPTURE_STATUS_ACTIVE;
+	c->to_graph = to_graph;
+	pthread_mutex_lock(&lock);
+	c->id = ++ids;
+	c->next = captures;
+	captures = c;
+	join(s, c);
+	pthread_mutex_unlock(&lock);
+	if (mode != CU_STREAM_CAPTURE_MODE_RELAXED)
+		t->captures++;
+	if (mode == CU_STREAM_CAPTURE_MODE_GLOBAL)
+		atomic_fetch_add(&mp_shim.global_captures, 1);
+	return CUDA_SUCCESS;
+}
+
+CUresult mp_shim_cuStreamBeginCapture_v2(CUstream h, CUstreamCaptureMode mode)
+{
+	struct mp_msg_cuStreamBeginCapture_v2 m = {.mode = CU_STREAM_CAPTURE_MODE_RELAXED};
+	struct mp_thread *t;
+	struct mp_stream *s;
+	struct mp_out o;
+	CUresult r = stream_for(MP_CALL_cuStreamBeginCapture_v2, h, &t, &s);
+
+	if (!r)
+		r = begin_check(s, mode);
+	if (r)
+		return r;
+	m.hStream = s->head.id;
+	r = MP_SEND(&o, t, MP_CALL_cuStreamBeginCapture_v2, cuStreamBeginCapture_v2, &m,
+		    s->ctx->head.id);
+	return r ? r : begin_note(t, s, mode, 0);
+}
+
+CUresult mp_shim_cuStreamBeginCapture(CUstream h)
+{
+	return mp_shim_cuStreamBeginCapture_v2(h, CU_STREAM_CAPTURE_MODE_GLOBAL);
+}
+
+CUresult mp_shim_cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
+{
+	struct mp_thread *t;
+	CUstreamCaptureMode old;
+	CUresult r = mp_enter_init(MP_CALL_cuThreadExchangeStreamCaptureMode, &t);
+
+	if (r)
+		return r;
+	if (!mode || (unsigned)*mode > CU_STREAM_CAPTURE_MODE_RELAXED)
+		return CUDA_ERROR_INVALID_VALUE;
+	old = t->capture_mode;
+	t->capture_mode = *mode;
+	*mode = old;
+	return CUDA_SUCCESS;
+}
+
+/* Every stream of the capture is itself again. */
+static bool end_note(struct mp_capture *c, struct mp_stream *origin)
+{
+	struct mp_capture **p;
+	struct mp_stream *s;
+	bool invalid;
+
+	pthread_mutex_lock(&mp_objects);
+	pthread_mutex_lock(&lock);
+	invalid = c->status == CU_STREAM_CAPTURE_STATUS_INVALIDATED;
+	for (s = origin->ctx->streams; s; s = s->next)
+		if (atomic_load(&s->capture) == c)
+			leave(s);
+	for (p = &captures; *p != c; p = &(*p)->next)
+		assert(*p);
+	*p = c->next;
+	pthread_mutex_unlock(&lock);
+	pthread_mutex_unlock(&mp_objects);
+	if (c->mode != CU_STREAM_CAPTURE_MODE_RELAXED)
+		c->thread->captures--;
+	if (c->mode == CU_STREAM_CAPTURE_MODE_GLOBAL)
+		atomic_fetch_sub(&mp_shim.global_captures, 1);
+	free(c);
+	return invalid;
+}
+
+CUresult mp_shim_cuStreamEndCapture(CUstream h, CUgraph *ret)
+{
+	struct mp_msg_cuStreamEndCapture m;
+	struct mp_capture *c;
+	struct mp_thread *t;
+	struct mp_stream *s;
+	struct mp_answer a;
+	struct mp_head *g;
+	struct mp_out o;
+	bool invalid;
+	uint32_t into;
+	CUresult r = stream_for(MP_CALL_cuStreamEndCapture, h, &t, &s);
+
+	if (r)
+		return r;
+	if (!ret)
+		return CUDA_ERROR_INVALID_VALUE;
+	*ret = NULL;
+	c = atomic_load(&s->capture);
+	if (!c)
+		return CUDA_ERROR_ILLEGAL_STATE;
+	if (c->origin != s)
+		return CUDA_ERROR_STREAM_CAPTURE_UNMATCHED;
+	if (c->thread != t && c->mode != CU_STREAM_CAPTURE_MODE_RELAXED)
+		return CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
+	into = c->to_graph;
+	g = into ? mp_slot_by_id(MP_KIND_graph, into) : mp_graph_new();
+	if (!g)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	m.hStream = s->head.id;
+	m.phGraph = g->id;
+	r = MP_PUT(&o, t, MP_CALL_cuStreamEndCapture, cuStreamEndCapture, &m, s->ctx->head.id);
+	if (!r) {
+		r = mp_out_ask(&o, &a);
+		free(a.own_data);
+	}
+	invalid = end_note(c, s);
+	if (!r && invalid) {
+		/* The server does not know that it was spoilt: what it built goes away. */
+		if (!into)
+			mp_graph_destroy_quiet(t, g);
+		return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+	}
+	if (r) {
+		if (!into)
+			mp_slot_free(g);
+		return invalid ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : r;
+	}
+	mp_graph_captured(g);
+	*ret = (CUgraph)g;
+	return CUDA_SUCCESS;
+}
+
+/* ---- Questions ---- */
+
+static CUresult info(CUstream h, CUstreamCaptureStatus *status, cuuint64_t *id,
+		     struct mp_stream **ret)
+{
+	struct mp_capture *c;
+	struct mp_thread *t;
+	struct mp_stream *s;
+	CUresult r = stream_for(MP_CALL_cuStreamGetCaptureInfo, h, &t, &s);
+
+	if (r)
+		return r;
+	if (!status)
+		return CUDA_ERROR_INVALID_VALUE;
+	*ret = s;
+	if (!atomic_load(&s->ctx->captures)) {
+		*status = CU_STREAM_CAPTURE_STATUS_NONE;
+		return CUDA_SUCCESS;
+	}
+	pthread_mutex_lock(&lock);
+	c = atomic_load(&s->capture);
+	*status = c ? c->status : CU_STREAM_CAPTURE_STATUS_NONE;
+	if (c && id)
+		*id = c->id;
+	/* Asking the legacy stream while a blocking one captures is itself an error. */
+	if (!c && s->legacy && atomic_load(&s->ctx->blocking_captures))
+		r = CUDA_ERROR_STREAM_CAPTURE_IMPLICIT;
+	pthread_mutex_unlock(&lock);
+	return r;
+}
+
+CUresult mp_shim_cuStreamIsCapturing(CUstream h, CUstreamCaptureStatus *status)
+{
+	struct mp_stream *s;
+
+	return info(h, status, NULL, &s);
+}
+
+CUresult mp_shim_cuStreamGetCaptureInfo(CUstream h, CUstreamCaptureStatus *status, cuuint64_t *id)
+{
+	struct mp_stream *s;
+
+	return info(h, status, id, &s);
+}
+
+/* Status and id are known; graph and dependencies of a capture under way are not carried. */
+CUresult mp_shim_cuStreamGetCaptureInfo_v3(CUstream h, CUstreamCaptureStatus *status, cuuint64_t *id,
+					   CUgraph *graph, const CUgraphNode **deps,
+					   const CUgraphEdgeData **edges, size_t *n)
+{
+	struct mp_stream *s;
+	CUresult r = info(h, status, id, &s);
+
+	if (r || *status == CU_STREAM_CAPTURE_STATUS_NONE || (!graph && !deps && !n && !edges))
+		return r;
+	return mp_refused(MP_CALL_cuStreamGetCaptureInfo_v3);
+}
+
+CUresult mp_shim_cuStreamGetCaptureInfo_v2(CUstream h, CUstreamCaptureStatus *status, cuuint64_t *id,
+					   CUgraph *graph, const CUgraphNode **deps, size_t *n)
+{
+	return mp_shim_cuStreamGetCaptureInfo_v3(h, status, id, graph, deps, NULL, n);
+}
