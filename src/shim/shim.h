@@ -28,10 +28,7 @@
 #include "base/check.h"
 #include "cuabi/cuabi.h"
 #include "mp-entry.h"
-/* Both the image readers and the messages have a struct of this name. */
-#define mp_variable mp_reply_variable
 #include "mp-msg.h"
-#undef mp_variable
 #include "rpc/rpc.h"
 
 #define MP_SLOT_SIZE   256u
