@@ -129,21 +129,6 @@ CUresult cuMemSetAccess(CUdeviceptr ptr, size_t size, const CUmemAccessDesc *des
 	return CUDA_SUCCESS;
 }
 
-CUresult cuModuleGetFunction(CUfunction *hfunc, CUmodule hmod, const char *name)
-{
-	sink += name ? strlen(name) : 0;
-	*hfunc = NULL;
-	return CUDA_SUCCESS;
-}
-
-CUresult cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name)
-{
-	sink += name ? strlen(name) : 0;
-	*dptr = 1;
-	*bytes = 2;
-	return CUDA_SUCCESS;
-}
-
 /* ---- */
 
 static void open_driver(void)
