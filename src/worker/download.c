@@ -32,7 +32,7 @@ struct download {
 };
 
 /* The answer, once all bytes are on their way. Sender or completion thread. */
-static void answer(struct mp_worker *w, uint64_t ticket, bool reply, CUresult status)
+void mp_download_answer(struct mp_worker *w, uint64_t ticket, bool reply, CUresult status)
 {
 	if (reply) {
 		struct mp_rep_cuMemcpyDtoH_v2 r = {.result = (uint32_t)status};
@@ -69,7 +69,7 @@ static void small_passed(struct mp_worker *w, struct wait *wt, CUresult status)
 	mp_print_sync(w, status ? NULL : wt->event);
 	if (!status)
 		mp_say(w, MP_FRAME_DATA, wt->ticket, 0, sm->stage, sm->n);
-	answer(w, wt->ticket, sm->reply, status);
+	mp_download_answer(w, wt->ticket, sm->reply, status);
 	mp_slab_drop(w, sm->slab);
 	free(sm);
 }
@@ -153,7 +153,7 @@ static void all_issued(struct download *d)
 
 static void finish(struct mp_worker *w, struct download *d)
 {
-	answer(w, d->ticket, d->reply, d->error);
+	mp_download_answer(w, d->ticket, d->reply, d->error);
 	free(d);
 }
 
@@ -177,19 +177,31 @@ static void send_piece(struct mp_worker *w, struct chunk *c)
 		finish(w, d);
 }
 
-/* A copy in one piece of its own. */
-static void send_whole(struct mp_worker *w, struct download *d)
+void mp_download_bytes(struct mp_worker *w, uint64_t ticket, const uint8_t *p, uint64_t n)
 {
 	uint64_t at;
 
-	for (at = 0; at < d->total && !d->error; at += MP_CHUNK_MAX) {
-		struct mp_frame f = {.kind = MP_FRAME_BULK, .ticket = d->ticket, .extra = at};
-		size_t n = d->total - at < MP_CHUNK_MAX ? d->total - at : MP_CHUNK_MAX;
-
-		if (mp_outlet_push(w->out[1], f, d->whole + at, n) < 0)
-			mp_end(w, MP_WORKER_EXIT_LOST, "the bulk lane is lost");
+	if (n <= MP_INLINE_MAX) {
+		mp_say(w, MP_FRAME_DATA, ticket, 0, p, n);
+		return;
 	}
-	answer(w, d->ticket, d->reply, d->error);
+	for (at = 0; at < n; at += MP_CHUNK_MAX) {
+		struct mp_frame f = {.kind = MP_FRAME_BULK, .ticket = ticket, .extra = at};
+		size_t k = n - at < MP_CHUNK_MAX ? n - at : MP_CHUNK_MAX;
+
+		if (!w->out[1] || mp_outlet_push(w->out[1], f, p + at, k) < 0) {
+			mp_end(w, MP_WORKER_EXIT_LOST, "the bulk lane is lost");
+			return;
+		}
+	}
+}
+
+/* A copy in one piece of its own. */
+static void send_whole(struct mp_worker *w, struct download *d)
+{
+	if (!d->error)
+		mp_download_bytes(w, d->ticket, d->whole, d->total);
+	mp_download_answer(w, d->ticket, d->reply, d->error);
 	if (!mp_context_current(w, d->ctx) && w->drv.cuMemFreeHost)
 		(void)w->drv.cuMemFreeHost(d->whole);
 	free(d);
@@ -329,11 +341,11 @@ CUresult mp_download(struct mp_job *job, CUdeviceptr src, size_t n, bool reply)
 {
 	if (!n) {
 		job->later = true;
-		answer(job->w, job->ticket, reply, CUDA_SUCCESS);
+		mp_download_answer(job->w, job->ticket, reply, CUDA_SUCCESS);
 		return CUDA_SUCCESS;
 	}
 	if (mp_stream_capturing(job->w, job->stream))
-		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED; /* see graph-copy.c */
+		return mp_graph_capture_linear(job, src, NULL, 0, n, false);
 	return n <= MP_INLINE_MAX ? small(job, src, n, reply) : large(job, src, n, reply);
 }
 

@@ -90,6 +90,8 @@ CUresult mp_job_get(struct mp_job *job, enum mp_kind kind, uint32_t id, void **r
 	*ret = NULL;
 	if (!id)
 		return CUDA_SUCCESS;
+	if (kind == MP_KIND_node && id >> 31)
+		return mp_node_server(job->w, id, ret);
 	o = mp_object_find(job->w, kind, id);
 	if (!o && kind == MP_KIND_function) /* CUDA lets a kernel pass for a function */
 		o = mp_object_find(job->w, MP_KIND_kernel, id);
@@ -117,13 +119,17 @@ CUresult mp_job_bind(struct mp_job *job, enum mp_kind kind, uint32_t id, void *h
 	}
 	o->state = OBJECT_LIVE;
 	o->handle = handle;
-	return kind == MP_KIND_stream ? mp_stream_bind(job, o, id) : CUDA_SUCCESS;
+	if (kind == MP_KIND_stream)
+		return mp_stream_bind(job, o, id);
+	return kind == MP_KIND_node ? mp_node_bind(job, o) : CUDA_SUCCESS;
 }
 
 void mp_job_unbind(struct mp_job *job, enum mp_kind kind, uint32_t id)
 {
 	if (kind == MP_KIND_stream)
 		mp_stream_unbind(job->w, id);
+	if (kind == MP_KIND_graph)
+		mp_graph_sweep(job->w, id);
 	mp_object_drop(job->w, kind, id);
 }
 
@@ -727,6 +733,8 @@ static void job_reset(struct mp_job *job, const struct mp_record *rec, uint64_t 
 	job->state = NULL;
 	job->later = false;
 	job->load = NULL;
+	job->box = NULL;
+	job->captured = NULL;
 }
 
 /* Parks the job behind what it found, or runs it. */

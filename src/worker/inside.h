@@ -185,6 +185,8 @@ struct mp_job {
 	void (*resume)(struct mp_job *job);
 	void *state; /* of the body */
 	struct load *load; /* of MODULE_LOAD */
+	struct box *box;
+	struct graph_copy *captured;
 	_Atomic unsigned count;
 };
 
@@ -283,6 +285,7 @@ struct mp_worker {
 
 	/* uploads */
 	pthread_mutex_t upload_lock;
+	pthread_cond_t upload_wake;
 	struct upload *uploads MP_GUARDED_BY(upload_lock);
 	uint64_t early_bytes MP_GUARDED_BY(upload_lock);
 	_Atomic bool spilled; /* chunks lie in plain memory */
@@ -290,6 +293,11 @@ struct mp_worker {
 	struct slab *slab, *slabs_free;
 	struct slab *slabs_used;
 	pthread_mutex_t slab_lock;
+
+	/* graphs (executor) */
+	struct graph_copy *graph_copies;
+	struct server_node *server_nodes;
+	uint32_t server_node_count, server_node_cap;
 
 	/* downloads */
 	pthread_mutex_t send_lock;
@@ -415,6 +423,8 @@ CUresult mp_upload_inline(struct mp_job *job, CUdeviceptr dst, const void *p, si
 CUresult mp_upload_bulk(struct mp_job *job, CUdeviceptr dst, size_t n, bool sync);
 /* Bulk bytes into memory: `then` runs as resume() of the held job when all have come. */
 int mp_upload_memory(struct mp_job *job, void *to, size_t n, void (*then)(struct mp_job *));
+/* Asks the client for the bytes of a ticket, as often as called; blocks. -1: the session ends. */
+int mp_upload_wait(struct mp_worker *w, uint64_t ticket, void *to, size_t n);
 void *mp_upload_main(void *worker);
 struct chunk *mp_upload_patience(struct mp_worker *w, size_t n);
 void mp_upload_spilled(struct mp_worker *w); /* pinned chunks came free; any thread */
@@ -424,6 +434,9 @@ int mp_upload_frame(struct mp_worker *w, const struct mp_frame *f, struct chunk 
 /* download.c */
 CUresult mp_download(struct mp_job *job, CUdeviceptr src, size_t n, bool reply);
 CUresult mp_download_whole(struct mp_job *job, uint8_t *own_whole, size_t n, bool reply);
+void mp_download_answer(struct mp_worker *w, uint64_t ticket, bool reply, CUresult status);
+/* All bytes of a copy, now; any thread; blocks on the lane. */
+void mp_download_bytes(struct mp_worker *w, uint64_t ticket, const uint8_t *p, uint64_t n);
 void *mp_download_main(void *worker);
 
 /* memory.c */
@@ -433,6 +446,7 @@ void mp_account_put(struct mp_worker *w, unsigned dev, uint64_t bytes);
 
 /* module.c */
 void mp_module_fini(struct mp_worker *w);
+bool mp_function_is_kernel(struct mp_worker *w, uint32_t id);
 void mp_function_sweep(struct mp_worker *w, enum mp_kind kind, uint32_t id);
 
 /* help.c */
@@ -457,6 +471,35 @@ int mp_snapshot(struct mp_worker *w, struct mp_buf *b);
 
 /* confine.c */
 int mp_confine(void);
+
+/* box.c */
+struct graph_copy {
+	struct graph_copy *next;
+	struct mp_worker *w;
+	uint64_t ticket, n;
+	uint8_t *packed;
+	CUhostFn fn; /* its argument is the graph_copy */
+	struct mp_copy3d copy;
+};
+uint64_t mp_box_bytes(const struct mp_copy3d *c); /* 0: empty, or not sane */
+CUresult mp_box_driver(struct mp_job *job, const struct mp_copy3d *c, void *packed, CUDA_MEMCPY3D *ret);
+struct graph_copy *mp_graph_copy_new(struct mp_worker *w, uint64_t ticket, uint64_t n, bool in);
+CUresult mp_graph_capture_box(struct mp_job *job, const struct mp_copy3d *c, const void *p, uint64_t have,
+			      uint64_t n);
+CUresult mp_graph_capture_linear(struct mp_job *job, CUdeviceptr device, const void *p, uint64_t have, uint64_t n,
+				 bool in);
+
+/* graph.c */
+struct server_node {
+	CUgraphNode handle;
+	uint32_t graph;
+};
+CUresult mp_node_bind(struct mp_job *job, struct object *o);
+void mp_node_drop(struct mp_worker *w, struct object *o);
+void mp_graph_sweep(struct mp_worker *w, uint32_t graph);
+CUresult mp_node_server(struct mp_worker *w, uint32_t id, void **ret);
+uint32_t mp_node_id(struct mp_worker *w, CUgraphNode h, uint32_t graph); /* 0: no memory; UINT32_MAX: hidden */
+CUresult mp_node_core(struct mp_job *job, uint32_t id, CUgraphNode *ret);
 
 /* launch.c, for graphs, too */
 CUresult mp_launch_attrs(struct mp_job *job, const struct mp_launch_attr *in, uint32_t n, CUlaunchAttribute **ret);

@@ -427,6 +427,13 @@ static void *owner_word(enum mp_kind kind, uint32_t id)
 	return (void *)(uintptr_t)((uint64_t)id << 8 | kind);
 }
 
+bool mp_function_is_kernel(struct mp_worker *w, uint32_t id)
+{
+	struct object *o = mp_object_find(w, MP_KIND_function, id);
+
+	return o && ((uintptr_t)o->own & 0xff) == MP_KIND_library;
+}
+
 void mp_function_sweep(struct mp_worker *w, enum mp_kind kind, uint32_t id)
 {
 	struct object_table *t = &w->table[MP_KIND_function];

@@ -59,6 +59,8 @@ void mp_object_drop(struct mp_worker *w, enum mp_kind kind, uint32_t id)
 
 	if (!o)
 		return;
+	if (kind == MP_KIND_node)
+		mp_node_drop(w, o);
 	assert(w->table[kind].live);
 	w->table[kind].live--;
 	o->state = OBJECT_FREE;

@@ -288,6 +288,7 @@ void mp_worker_init(struct mp_worker *w)
 	pthread_mutex_init(&w->wait_lock, NULL);
 	pthread_cond_init(&w->wait_wake, NULL);
 	pthread_mutex_init(&w->upload_lock, NULL);
+	pthread_cond_init(&w->upload_wake, NULL);
 	pthread_mutex_init(&w->slab_lock, NULL);
 	pthread_mutex_init(&w->send_lock, NULL);
 	pthread_cond_init(&w->send_wake, NULL);

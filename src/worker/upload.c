@@ -36,6 +36,7 @@ struct upload {
 	struct stream *stream;
 	CUstream side;
 	bool sync, started;
+	bool waited; /* by a thread, in mp_upload_wait(); there is no job */
 	CUresult error;
 	struct chunk *first, **tail; /* have come, not issued */
 	void (*then)(struct mp_job *);
@@ -125,7 +126,7 @@ static bool advance(struct mp_worker *w, struct upload *u)
 {
 	struct chunk *c;
 
-	if (!u->job || !u->started)
+	if ((!u->job && !u->waited) || !u->started)
 		return false;
 	while ((c = u->first)) {
 		if (u->memory) {
@@ -156,6 +157,11 @@ static bool advance(struct mp_worker *w, struct upload *u)
 	if (u->issued < u->total)
 		return false;
 	unlink_upload(w, u);
+	if (u->waited) {
+		u->waited = false;
+		pthread_cond_broadcast(&w->upload_wake);
+		return false;
+	}
 	return true;
 }
 
@@ -197,8 +203,8 @@ int mp_upload_frame(struct mp_worker *w, const struct mp_frame *f, struct chunk 
 	pthread_mutex_lock(&w->upload_lock);
 	u = find_or_make(w, f->ticket);
 	if (!u || f->extra > UINT64_MAX - f->length ||
-	    (u->job && (f->extra + f->length > u->total || u->got + f->length > u->total)) ||
-	    (!u->job && u->got + f->length > EARLY_CEILING)) {
+	    ((u->job || u->waited) && (f->extra + f->length > u->total || u->got + f->length > u->total)) ||
+	    (!u->job && !u->waited && u->got + f->length > EARLY_CEILING)) {
 		r = -1;
 	} else {
 		u->got += f->length;
@@ -311,8 +317,6 @@ CUresult mp_upload_bulk(struct mp_job *job, CUdeviceptr dst, size_t n, bool sync
 		job->violation = true;
 		return CUDA_ERROR_INVALID_VALUE;
 	}
-	if (mp_stream_capturing(w, job->stream))
-		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED; /* see graph-copy.c */
 	/* The bytes have to be taken in even when the driver refuses. */
 	proto.error = mp_stream_fork(w, job->stream, &proto.side);
 	if (mp_job_hold(job, bulk_issued))
@@ -327,6 +331,29 @@ CUresult mp_upload_bulk(struct mp_job *job, CUdeviceptr dst, size_t n, bool sync
 			    0);
 	start(w, u);
 	return CUDA_SUCCESS;
+}
+
+int mp_upload_wait(struct mp_worker *w, uint64_t ticket, void *to, size_t n)
+{
+	struct upload *u;
+	int r = -1;
+
+	mp_say(w, MP_FRAME_PULL, ticket, 0, NULL, 0);
+	pthread_mutex_lock(&w->upload_lock);
+	u = find_or_make(w, ticket);
+	if (u && !u->job && !u->waited && u->got <= n) {
+		u->memory = to;
+		u->total = n;
+		u->started = u->waited = true;
+		(void)advance(w, u);
+		while (u->waited && !atomic_load(&w->ended))
+			pthread_cond_wait(&w->upload_wake, &w->upload_lock);
+		r = u->waited ? -1 : 0;
+		if (!r)
+			free(u);
+	}
+	pthread_mutex_unlock(&w->upload_lock);
+	return r;
 }
 
 static void memory_here(struct mp_job *job)
@@ -417,6 +444,8 @@ void mp_upload_fini(struct mp_worker *w)
 
 static CUresult copy_in(struct mp_job *job, CUdeviceptr dst, const void *p, uint64_t have, uint64_t n, bool sync)
 {
+	if (n && mp_stream_capturing(job->w, job->stream))
+		return mp_graph_capture_linear(job, dst, p, have, n, true);
 	if (job->rec->flags & MP_REC_BULK) {
 		if (have) {
 			job->violation = true;
