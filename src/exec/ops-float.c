@@ -74,6 +74,7 @@ OP3("fma.f64", f64, f64, f64, f64, fma(x, y, z))
 			r = t;                                                                     \
 			if (o->x & 16)                                                             \
 				r = flush(r);                                                      \
+			r = sizeof(T) == 4 ? (T)nan32((f32)r) : r;                                 \
 			if (o->x & 32)                                                             \
 				r = saturate(r);                                                   \
 			d[l] = r;                                                                  \
