@@ -14,7 +14,8 @@
 /* Options of all subcommands, in one table; each subcommand names the ones it takes. */
 struct mp_cli {
 	const char *bundle, *server;
-	const char *filter;
+	const char *filters[32];
+	unsigned nfilters;
 	bool json, no_headers;
 	/* run */
 	unsigned n;

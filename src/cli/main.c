@@ -13,7 +13,7 @@
 
 enum option_id {
 	O_DEVICES = 1, O_FRACTION, O_MEMORY, O_TIMEOUT, O_SERVER, O_BUNDLE, O_JSON, O_NO_HEADERS,
-	O_LOST_EXIT, O_NEW, O_CLIENT, O_ROLE, O_LIFETIME, O_OUTPUT, O_HELP
+	O_LOST_EXIT, O_NEW, O_FILTER, O_CLIENT, O_ROLE, O_LIFETIME, O_OUTPUT, O_HELP
 };
 #define BIT(o) (1u << (o))
 
@@ -25,6 +25,7 @@ static const struct option_row {
 	{O_DEVICES, 'n', "devices", "N", "number of devices (1)"},
 	{O_FRACTION, 'p', "partition", "F", "fraction of each device's memory, 0 < F <= 1, or 50%"},
 	{O_MEMORY, 'm', "memory", "SIZE", "memory of each device in MiB, or with a unit: 2GiB"},
+	{O_FILTER, 'f', "filter", "FILTER", "only such devices, repeatable: 'device.memory>=16GiB', device.name=A100"},
 	{O_TIMEOUT, 't', "timeout", "T", "how long to wait for devices: 90, 30m, 2h; 0 does not wait (30m)"},
 	{O_SERVER, 's', "server", "ADDR:PORT", "ask this server only"},
 	{O_LOST_EXIT, 0, "lost-exit", "CODE", "exit with CODE when the lease ended before the program"},
@@ -49,7 +50,7 @@ static const struct command {
 } commands[] = {
 	{"run", "[--] PROGRAM [ARG]...", "run a program with devices of the pool", mp_cli_run,
 	 COMMON | BIT(O_DEVICES) | BIT(O_FRACTION) | BIT(O_MEMORY) | BIT(O_TIMEOUT) |
-		 BIT(O_LOST_EXIT) | BIT(O_NEW), 1, -1},
+		 BIT(O_LOST_EXIT) | BIT(O_NEW) | BIT(O_FILTER), 1, -1},
 	{"list", "", "servers, devices and what is free", mp_cli_list,
 	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"smi", "", "devices and the programs on them, as a box", mp_cli_smi, COMMON | BIT(O_JSON), 0, 0},
@@ -152,6 +153,11 @@ static int option_take(struct mp_cli *c, const struct option_row *o, const char 
 	case O_SERVER:
 		c->server = arg;
 		good = strchr(arg, ':') != NULL;
+		break;
+	case O_FILTER:
+		good = c->nfilters < MP_ARRAY_LEN(c->filters);
+		if (good)
+			c->filters[c->nfilters++] = arg;
 		break;
 	case O_BUNDLE: c->bundle = arg; break;
 	case O_CLIENT: c->client = arg; break;

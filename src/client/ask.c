@@ -138,6 +138,13 @@ static json_t *ask_body(const struct mp_ask *ask)
 	body = json_pack("{s:s, s:b, s:i, s:i, s:I}", "request", id, "hold", 1, "devices",
 			 (int)ask->n, "fraction_millionths", (int)ask->fraction, "bytes",
 			 (json_int_t)ask->bytes);
+	if (ask->nfilters) {
+		json_t *list = json_array();
+
+		for (i = 0; i < ask->nfilters; i++)
+			json_array_append_new(list, json_string(ask->filters[i]));
+		json_object_set_new(body, "filters", list);
+	}
 	claims_add(body, ask);
 	return body;
 }

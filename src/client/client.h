@@ -8,6 +8,7 @@
 
 #include "base/code.h"
 #include "base/fail.h"
+#include "base/words.h"
 #include "client/env.h"
 #include "http/http.h"
 
@@ -50,6 +51,8 @@ struct mp_ask {
 	uint64_t bytes;
 	int64_t timeout_s; /* 0: do not wait */
 	const char *server; /* NULL: any */
+	const char *const *filters;
+	unsigned nfilters;
 	const char *program;
 	bool progress; /* one line on stderr while waiting */
 };
@@ -80,14 +83,5 @@ enum mp_held_state mp_held_step(struct mp_held *h, int fd, int timeout_ms);
 const char *mp_held_why(const struct mp_held *h);
 /* Ends the lease, unless it is over. */
 void mp_held_release(struct mp_held *own_held);
-
-/* ---- Words of the command line and of configuration ---- */
-
-/* "0.5", "50%", "1": millionths, rounded up; false unless 0 < F <= 1. */
-bool mp_fraction_parse(const char *text, uint32_t *ret_millionths);
-/* "2048" (MiB), "2G", "1.5GiB", "300MiB", "1000000KiB", "17B". */
-bool mp_size_parse(const char *text, uint64_t *ret_bytes);
-/* "90" (seconds), "30m", "1h", "1d", "1h30m". */
-bool mp_duration_parse(const char *text, int64_t *ret_seconds);
 
 #endif

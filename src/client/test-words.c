@@ -83,6 +83,14 @@ static void file_put(const char *dir, const char *name, const char *text, mode_t
 	chmod(path, mode);
 }
 
+static int file_drop(const char *dir, const char *name)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return unlink(path);
+}
+
 MP_TEST(bundles)
 {
 	char dir[] = "/tmp/mp-bundle-XXXXXX";
@@ -111,6 +119,9 @@ MP_TEST(bundles)
 		MP_CHECK_EQ(mp_bundle_open(dir, &b, &f), -1);
 		MP_CHECK(strstr(f.text, "chmod 600") != NULL);
 	}
+	file_put(dir, "token", "", 0600);
+	MP_CHECK_EQ(file_drop(dir, "token") | file_drop(dir, "ca.crt") | file_drop(dir, "servers"), 0);
+	MP_CHECK_EQ(rmdir(dir), 0);
 }
 
 MP_TEST_MAIN()

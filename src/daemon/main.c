@@ -84,7 +84,7 @@ static int state_open(struct server *s, struct mp_fail *f)
 
 static int parts_find(struct server *s, struct mp_fail *f)
 {
-	char number[32];
+	char number[32], dir[4200];
 
 	if (!mp_where(MP_PART_WORKER, s->worker, sizeof(s->worker)))
 		return mp_fail_set(f, MP_CODE_CONFIG, "motorpool-worker is not where it should be: %s",
@@ -104,6 +104,12 @@ static int parts_find(struct server *s, struct mp_fail *f)
 	snprintf(number, sizeof(number), "%lluM", (unsigned long long)s->o.device_memory >> 20);
 	if (s->o.device_memory)
 		setenv("MOTORPOOL_SOFT_MEMORY", number, 1);
+	/* The demo's devices are its own, whatever else runs on this machine. */
+	snprintf(dir, sizeof(dir), "%s/soft", s->state);
+	if (s->o.demo && mp_dir_make(dir, f) < 0)
+		return -1;
+	if (s->o.demo)
+		setenv("MOTORPOOL_SOFT_DIR", dir, 0);
 	return 0;
 }
 

@@ -149,6 +149,14 @@ MP_TEST(strangers_are_not_trusted)
 	MP_CHECK_EQ(mp_http_call(c, "GET", "/echo", NULL, 5000, &status, &answer, &f),
 		    MP_HTTP_UNREACHABLE);
 	mp_http_client_free(c);
+	MP_CHECK_EQ(unlink(path), 0);
+	for (status = 0; status < 3; status++) {
+		static const char *const rest[] = {"ca.key", "server.crt", "server.key"};
+
+		snprintf(path, sizeof(path), "%s/%s", other, rest[status]);
+		MP_CHECK_EQ(unlink(path), 0);
+	}
+	MP_CHECK_EQ(rmdir(other), 0);
 }
 
 static int events;
@@ -262,6 +270,19 @@ MP_TEST(stop_ends_suspended_streams)
 	MP_CHECK(i < 100);
 	mp_http_listen_close(l);
 	mp_http_client_free(c);
+}
+
+MP_TEST(leaves_nothing)
+{
+	static const char *const names[] = {"ca.crt", "ca.key", "server.crt", "server.key"};
+	char path[64];
+	size_t i;
+
+	for (i = 0; i < 4; i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		MP_CHECK_EQ(unlink(path), 0);
+	}
+	MP_CHECK_EQ(rmdir(dir), 0);
 }
 
 MP_TEST_MAIN()

@@ -18,7 +18,8 @@ const char *mp_hello_refusal(const struct mp_hello *h)
 
 void mp_hello_clean(char *comm)
 {
+	/* ASCII alone: it goes into JSON and onto terminals. */
 	for (; *comm; comm++)
-		if ((unsigned char)*comm < 32 || *comm == 127)
+		if ((unsigned char)*comm < 32 || (unsigned char)*comm >= 127)
 			*comm = '?';
 }

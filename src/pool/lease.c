@@ -242,9 +242,16 @@ static int account_make(struct mp_pool *p, struct lease *l, struct mp_fail *f)
 
 static void text_copy(char *to, size_t size, const char *from)
 {
-	size_t i;
+	size_t i, n;
 
 	snprintf(to, size, "%s", from ? from : "");
+	/* The source is UTF-8; a character that was cut in two goes whole. */
+	n = strlen(to);
+	if (from && from[n] && ((unsigned char)from[n] & 0xc0) == 0x80) {
+		while (n && ((unsigned char)to[n - 1] & 0xc0) == 0x80)
+			n--;
+		to[n ? n - 1 : 0] = 0;
+	}
 	/* Claims of a client end up on administrators' terminals. */
 	for (i = 0; to[i]; i++)
 		if ((unsigned char)to[i] < 32 || to[i] == 127)
@@ -298,6 +305,46 @@ static struct lease *request_find(struct mp_pool *p, const struct mp_lease_reque
 	return NULL;
 }
 
+/*
+ * Placement among the devices that the request's filters let through: they are
+ * copied, and what was chosen is named by its place in the whole table again.
+ */
+static int place_filtered(struct mp_pool *p, const struct mp_lease_request *q,
+			  struct placement *ret, struct mp_fail *f)
+{
+	struct device *some = calloc(p->ndevices, sizeof(*some));
+	struct mp_filter_facts facts = {.address = p->address, .hostname = p->name,
+					.cuda_version = p->cuda_version,
+					.driver_version = p->driver_version};
+	unsigned i, n = 0;
+	bool mixed;
+	int rc;
+
+	if (!some)
+		return mp_fail_set(f, MP_CODE_FAILED, "the server is out of memory");
+	for (i = 0; i < p->ndevices; i++) {
+		facts.uuid = p->devices[i].uuid;
+		facts.name = p->devices[i].name;
+		facts.capability = p->devices[i].capability;
+		facts.index = p->devices[i].index;
+		facts.memory = p->devices[i].memory;
+		if (mp_filter_match(q->filters, &facts))
+			some[n++] = p->devices[i];
+	}
+	mixed = mp_filter_has(q->filters, MP_FILTER_DEVICE_NAME) ||
+		mp_filter_has(q->filters, MP_FILTER_DEVICE_ID);
+	if (n < q->want.n)
+		rc = mp_fail_set(f, MP_CODE_NEVER, "%u of the %u devices of %s pass%s the filters, and "
+						   "%u %s asked for", n, p->ndevices, p->name,
+				 n == 1 ? "es" : "", q->want.n, q->want.n == 1 ? "was" : "were");
+	else
+		rc = mp_place(some, n, &q->want, p->spread, mixed, p->name, ret, f);
+	for (i = 0; !rc && i < q->want.n; i++)
+		ret->device[i] = some[ret->device[i]].index;
+	free(some);
+	return rc;
+}
+
 static struct lease *grant_locked(struct mp_pool *p, const struct mp_lease_request *q,
 				  struct mp_fail *f)
 {
@@ -308,7 +355,10 @@ static struct lease *grant_locked(struct mp_pool *p, const struct mp_lease_reque
 		mp_fail_set(f, MP_CODE_NEVER, "the server %s has no devices", p->name);
 		return NULL;
 	}
-	if (mp_place(p->devices, p->ndevices, &q->want, p->spread, p->name, &at, f) < 0)
+	if (q->filters && q->filters->n
+		    ? place_filtered(p, q, &at, f) < 0
+		    : mp_place(p->devices, p->ndevices, &q->want, p->spread, false, p->name, &at,
+			       f) < 0)
 		return NULL;
 	l = lease_new(q, &at);
 	if (!l) {

@@ -176,11 +176,11 @@ static int busy(const struct device *devices, unsigned n, const struct mp_want *
 			   "nothing fits now: %u device%s with %s free wanted; nearest is %s with "
 			   "%u such, and %s free on device %u (%s)", w->n, w->n == 1 ? "" : "s",
 			   mp_bytes_print(amount, a), server, fitting, mp_bytes_print(most, b),
-			   best, n ? devices[best].name : "none");
+			   n ? devices[best].index : 0, n ? devices[best].name : "none");
 }
 
 int mp_place(const struct device *devices, unsigned n, const struct mp_want *want, bool spread,
-	     const char *server, struct placement *ret, struct mp_fail *f)
+	     bool mixed, const char *server, struct placement *ret, struct mp_fail *f)
 {
 	unsigned i, round;
 
@@ -192,7 +192,7 @@ int mp_place(const struct device *devices, unsigned n, const struct mp_want *wan
 		uint64_t last = 0, next;
 
 		/* Whole devices are of one model: a mix only where a filter asks for it. */
-		if (round && !want->fraction && !want->bytes)
+		if (round && !want->fraction && !want->bytes && !mixed)
 			break;
 		for (;; last = next) {
 			next = UINT64_MAX;

@@ -42,6 +42,7 @@ int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 	p->worker = strdup(config->worker);
 	p->driver = config->driver ? strdup(config->driver) : NULL;
 	p->spread = config->spread;
+	snprintf(p->address, sizeof(p->address), "%s", config->address ? config->address : "");
 	p->liveness_ms = config->liveness_ms ? config->liveness_ms : LIVENESS_MS;
 	if (!p->name || !p->state_dir || !p->worker || (config->driver && !p->driver)) {
 		pool_free(p);

@@ -14,6 +14,7 @@
 #include "base/code.h"
 #include "base/fail.h"
 #include "client/env.h"
+#include "pool/filter.h"
 #include "store/store.h"
 
 #include <jansson.h>
@@ -25,6 +26,7 @@ struct mp_pool;
 
 struct mp_pool_config {
 	const char *name;	/* of this server, shown in lists */
+	const char *address;	/* its address, for filters; NULL: unknown */
 	const char *state_dir;	/* exists, writable */
 	const char *worker;	/* path of motorpool-worker */
 	const char *driver;	/* driver library: path or loader name; NULL: no devices */
@@ -88,7 +90,7 @@ struct mp_lease_request {
 	const char *request_id; /* the client's own; a second grant of it answers the same lease */
 	const char *client;
 	const char *user, *host, *program; /* claims; may be NULL */
-	const char *filter;		   /* may be NULL; see filter.h */
+	const struct mp_filters *filters;  /* may be NULL */
 	int64_t ttl_s;			   /* 0: none */
 	bool holder; /* ends with its holder; otherwise when nobody uses it for a while */
 };

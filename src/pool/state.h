@@ -91,6 +91,7 @@ struct mp_pool {
 	pthread_mutex_t lock;
 	struct mp_store *store;
 	char *name, *state_dir, *worker, *driver;
+	char address[64]; /* under which clients reach this server, for filters */
 	bool spread;
 	unsigned liveness_ms;
 	char driver_version[32], cuda_version[16];
@@ -117,9 +118,12 @@ struct placement {
 	uint64_t bytes;
 	bool whole;
 };
-/* 0, or -1 with MP_CODE_NEVER or MP_CODE_BUSY in f->code and what came nearest. */
+/*
+ * mixed: whole devices may be of several models.  0, or -1 with MP_CODE_NEVER or
+ * MP_CODE_BUSY in f->code and what came nearest.
+ */
 int mp_place(const struct device *devices, unsigned n, const struct mp_want *want, bool spread,
-	     const char *server, struct placement *ret, struct mp_fail *f);
+	     bool mixed, const char *server, struct placement *ret, struct mp_fail *f);
 /* "1.5 GiB", "300 MiB", "17 B". */
 const char *mp_bytes_print(uint64_t bytes, char text[32]);
 

@@ -6,6 +6,7 @@
 #define GIB (1ull << 30)
 
 static struct device devices[4];
+static bool mixed; /* what place() passes */
 
 static void device_set(unsigned i, const char *name, uint64_t memory, uint64_t charged)
 {
@@ -23,7 +24,7 @@ static int place(unsigned ndev, unsigned n, uint32_t fraction, uint64_t bytes, b
 	struct mp_want w = {n, fraction, bytes};
 
 	f->text[0] = 0;
-	return mp_place(devices, ndev, &w, spread, "s1", at, f);
+	return mp_place(devices, ndev, &w, spread, mixed, "s1", at, f);
 }
 
 MP_TEST(halves)
@@ -109,6 +110,10 @@ MP_TEST(models)
 	MP_CHECK_EQ(at.bytes, 8 * GIB);
 	/* Whole devices of mixed models: not without a filter. */
 	MP_CHECK_EQ(place(3, 3, 0, 0, false, &at, &f), -1);
+	mixed = true;
+	MP_CHECK_EQ(place(3, 3, 0, 0, false, &at, &f), 0);
+	MP_CHECK_EQ(at.bytes, 16 * GIB); /* each shows the smallest's memory */
+	mixed = false;
 	MP_CHECK_EQ(place(3, 1, 0, 20 * GIB, false, &at, &f), 0);
 	MP_CHECK_EQ(at.device[0], 1);
 }

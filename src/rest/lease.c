@@ -96,14 +96,32 @@ static bool number_take(struct mp_rest_call *c, const char *key, json_int_t leas
 	return false;
 }
 
-static bool request_take(struct mp_rest_call *c, struct mp_lease_request *q, struct mp_fail *f)
+static bool filters_take(struct mp_rest_call *c, struct mp_filters *to, struct mp_fail *f)
+{
+	json_t *list = json_object_get(c->body, "filters"), *one;
+	size_t i;
+
+	to->n = 0;
+	if (list && !json_is_array(list)) {
+		mp_fail_set(f, MP_CODE_USAGE, "'filters' must be a list of texts");
+		return false;
+	}
+	json_array_foreach(list, i, one)
+		if (mp_filter_parse(to, json_is_string(one) ? json_string_value(one) : "", f) < 0)
+			return false;
+	return true;
+}
+
+static bool request_take(struct mp_rest_call *c, struct mp_filters *filters,
+			 struct mp_lease_request *q, struct mp_fail *f)
 {
 	json_int_t n = 1, fraction = 0, bytes = 0;
 
 	if (!number_take(c, "devices", 1, 1024, &n, f) ||
 	    !number_take(c, "fraction_millionths", 0, MP_MILLION, &fraction, f) ||
-	    !number_take(c, "bytes", 0, INT64_MAX, &bytes, f))
+	    !number_take(c, "bytes", 0, INT64_MAX, &bytes, f) || !filters_take(c, filters, f))
 		return false;
+	q->filters = filters;
 	q->want.n = (unsigned)n;
 	q->want.fraction = (uint32_t)fraction;
 	q->want.bytes = (uint64_t)bytes;
@@ -124,11 +142,12 @@ static bool request_take(struct mp_rest_call *c, struct mp_lease_request *q, str
 void mp_rest_lease_grant(struct mp_rest_call *c)
 {
 	struct mp_lease_request q = {0};
+	struct mp_filters filters;
 	struct mp_lease_grant g;
 	struct mp_fail f = {0};
 	json_t *j;
 
-	if (!request_take(c, &q, &f) || mp_lease_grant(c->pool, &q, &g, &f) < 0) {
+	if (!request_take(c, &filters, &q, &f) || mp_lease_grant(c->pool, &q, &g, &f) < 0) {
 		mp_rest_refuse(c, &f);
 		return;
 	}

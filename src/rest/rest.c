@@ -51,10 +51,20 @@ void mp_rest_refuse(struct mp_rest_call *c, const struct mp_fail *f)
 	enum mp_code code = f->code > 0 && f->code < MP_CODE_COUNT ? (enum mp_code)f->code
 								   : MP_CODE_FAILED;
 	const struct mp_code_row *row = mp_code_row(code);
+	char text[MP_FAIL_MAX];
+	json_t *j;
+	size_t i;
 
+	/* A sentence may quote what was asked, which need not be UTF-8. */
+	snprintf(text, sizeof(text), "%s", f->text);
+	j = json_string(text);
+	for (i = 0; !j && text[i]; i++)
+		if ((unsigned char)text[i] >= 127)
+			text[i] = '?';
+	json_decref(j);
 	mp_http_answer_json(c->request, row->http ? row->http : 500,
 			    json_pack("{s:{s:s, s:s}}", "error", "code", row->word, "text",
-				      f->text));
+				      text));
 }
 
 /* Does the path fit the pattern?  The variable part, if any, goes to c->id. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Fractions, sizes and durations as people write them. */
-#include "client/client.h"
+#include "base/words.h"
 
 #include <ctype.h>
 #include <math.h>

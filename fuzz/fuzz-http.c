@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Requests to the API, behind libmicrohttpd's parser: method, path, headers,
+ * body.  This file stands in for the serving half of src/http and drives the
+ * handlers of src/rest over a real pool with four made-up devices.
+ *
+ * Input: "METHOD PATH\nBODY"; a first byte '!' means a wrong token.
+ *
+ * Promises: every request is answered exactly once; an error has a known word;
+ * never more is lent than a device has; when every stream has gone, nothing is.
+ */
+#include "fuzz.h"
+#include "http/http.h"
+#include "pool/state.h"
+#include "rest/rest.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#define STREAMS 64
+
+struct mp_http_request {
+	char method[16], path[256];
+	const char *body;
+	bool wrong_token;
+	int answers;
+};
+
+struct mp_http_stream {
+	void (*gone)(void *arg);
+	void *arg;
+	bool ended;
+	int refs;
+};
+
+static struct mp_pool *pool;
+static char token[MP_TOKEN_TEXT], authorization[MP_TOKEN_TEXT + 8], secret[65];
+static struct mp_http_stream *open_streams[STREAMS];
+static unsigned nopen;
+
+/* ---- The serving half, made of nothing ---- */
+
+const char *mp_http_method(const struct mp_http_request *r) { return r->method; }
+const char *mp_http_path(const struct mp_http_request *r) { return r->path; }
+const char *mp_http_peer(const struct mp_http_request *r) { (void)r; return "192.0.2.1"; }
+
+const char *mp_http_header(const struct mp_http_request *r, const char *name)
+{
+	if (!strcmp(name, "Authorization"))
+		return r->wrong_token ? r->body : authorization;
+	return !strcmp(name, "Motorpool-Lease-Secret") ? secret : NULL;
+}
+
+const char *mp_http_query(const struct mp_http_request *r, const char *name)
+{
+	const char *at = strstr(r->body, name);
+
+	return at ? at + strlen(name) : NULL;
+}
+
+json_t *mp_http_json(const struct mp_http_request *r, struct mp_fail *f)
+{
+	json_t *j = *r->body ? json_loads(r->body, JSON_REJECT_DUPLICATES, NULL) : json_object();
+
+	if (!json_is_object(j)) {
+		json_decref(j);
+		mp_fail_set(f, 400, "not an object");
+		return NULL;
+	}
+	return j;
+}
+
+void mp_http_answer(struct mp_http_request *r, int status, const char *type, const char *body,
+		    size_t n)
+{
+	(void)type, (void)body, (void)n;
+	FUZZ_CHECK(status >= 200 && status < 600);
+	r->answers++;
+}
+
+void mp_http_answer_json(struct mp_http_request *r, int status, json_t *own_body)
+{
+	json_t *e = json_object_get(own_body, "error");
+	const char *word = json_string_value(json_object_get(e, "code"));
+
+	FUZZ_CHECK(own_body);
+	if (status >= 400)
+		FUZZ_CHECK(word && !strcmp(mp_code_row(mp_code_find(word))->word, word));
+	json_decref(own_body);
+	r->answers++;
+}
+
+struct mp_http_stream *mp_http_answer_stream(struct mp_http_request *r, unsigned user_timeout_ms,
+					     void (*gone)(void *arg), void *arg)
+{
+	struct mp_http_stream *s = calloc(1, sizeof(*s));
+
+	(void)user_timeout_ms;
+	FUZZ_CHECK(s && nopen < STREAMS);
+	s->gone = gone;
+	s->arg = arg;
+	s->refs = 2;
+	open_streams[nopen++] = s;
+	r->answers++;
+	return s;
+}
+
+void mp_http_stream_send(struct mp_http_stream *s, const char *event, json_t *own_data)
+{
+	const char *got = json_string_value(json_object_get(own_data, "secret"));
+
+	(void)s, (void)event;
+	if (got)
+		snprintf(secret, sizeof(secret), "%s", got);
+	json_decref(own_data);
+}
+
+void mp_http_stream_end(struct mp_http_stream *s) { s->ended = true; }
+
+void mp_http_stream_unref(struct mp_http_stream *s)
+{
+	if (s && !--s->refs)
+		free(s);
+}
+
+/* ---- The fuzzer ---- */
+
+static void streams_drop(void)
+{
+	while (nopen) {
+		struct mp_http_stream *s = open_streams[--nopen];
+
+		s->gone(s->arg);
+		mp_http_stream_unref(s);
+	}
+}
+
+static char dir[] = "/tmp/mp-fuzz-http-XXXXXX", data[64];
+
+static void end(void)
+{
+	char leases[64];
+
+	mp_pool_close(pool);
+	snprintf(leases, sizeof(leases), "%s/leases", dir);
+	rmdir(leases);
+	unlink(data + strlen("unix:"));
+	rmdir(dir);
+}
+
+static void begin(void)
+{
+	struct mp_pool_config c = {.name = "f", .state_dir = dir, .worker = "none", .data = data};
+	struct mp_store *store;
+	struct mp_fail f;
+	unsigned i;
+
+	FUZZ_CHECK(mkdtemp(dir));
+	snprintf(data, sizeof(data), "unix:%s/data", dir);
+	FUZZ_CHECK(mp_store_open_sqlite(":memory:", &store, &f) == 0);
+	FUZZ_CHECK(mp_pool_open(&c, store, &pool, &f) == 0);
+	FUZZ_CHECK(mp_token_create(pool, "fuzz", MP_ROLE_ADMIN, 0, token, &f) == 0);
+	snprintf(authorization, sizeof(authorization), "Bearer %s", token);
+	pool->devices = calloc(4, sizeof(*pool->devices));
+	FUZZ_CHECK(pool->devices);
+	for (i = 0; i < 4; i++) {
+		struct device *d = &pool->devices[i];
+
+		d->index = i;
+		snprintf(d->uuid, sizeof(d->uuid), "GPU-%u", i);
+		snprintf(d->name, sizeof(d->name), i < 3 ? "A" : "B");
+		snprintf(d->capability, sizeof(d->capability), "8.%u", i);
+		d->memory = (i < 3 ? 16ull : 48ull) << 30;
+	}
+	pool->ndevices = 4;
+	atexit(end);
+}
+
+static void request_serve(char *text)
+{
+	struct mp_http_request r = {.wrong_token = *text == '!'};
+	char *body = strchr(text, '\n'), *path = strchr(text, ' ');
+	unsigned i;
+
+	if (!body || !path || path > body)
+		return;
+	*body++ = 0;
+	*path++ = 0;
+	snprintf(r.method, sizeof(r.method), "%s", text + r.wrong_token);
+	snprintf(r.path, sizeof(r.path), "%s", path);
+	r.body = body;
+	mp_rest_handle(pool, &r);
+	FUZZ_CHECK(r.answers == 1);
+	pthread_mutex_lock(&pool->lock);
+	for (i = 0; i < pool->ndevices; i++)
+		FUZZ_CHECK(pool->devices[i].charged <= pool->devices[i].memory);
+	pthread_mutex_unlock(&pool->lock);
+}
+
+/* Several requests in one input, parted by a line "%%": leases of one are there for the next. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *text, *next, *at;
+	unsigned i, n = 0;
+
+	if (!pool)
+		begin();
+	text = strndup((const char *)data, size);
+	FUZZ_CHECK(text);
+	for (at = text; at && n < STREAMS; at = next, n++) {
+		next = strstr(at, "\n%%\n");
+		if (next) {
+			next[1] = 0;
+			next += 4;
+		}
+		request_serve(at);
+	}
+	streams_drop();
+	for (i = 0; i < pool->ndevices; i++)
+		FUZZ_CHECK(!pool->devices[i].leases && !pool->devices[i].charged &&
+			   !pool->devices[i].exclusive);
+	FUZZ_CHECK(!pool->leases);
+	free(text);
+	return 0;
+}
