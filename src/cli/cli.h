@@ -24,6 +24,12 @@ struct mp_cli {
 	int64_t timeout_s;
 	int lost_exit; /* -1: the program's own status */
 	bool fresh;
+	/* request, use, release */
+	const char *name;
+	int64_t ttl_s, linger_s;
+	bool print_env;
+	/* limit */
+	int64_t idle_s; /* -1: not given */
 	/* token */
 	const char *client, *role, *output;
 	int64_t lifetime_s;
@@ -49,7 +55,20 @@ void mp_table_cell(struct mp_table *t, const char *fmt, ...) __attribute__((form
 void mp_table_right(struct mp_table *t, unsigned i);
 void mp_table_print(struct mp_table *own_table, bool skip_first_row);
 
+/* Sets what a program needs to find this lease: variables and library path. */
+int mp_cli_environment(const json_t *lease, const char *data, const char *server,
+		       struct mp_fail *f);
+/* Becomes the program of c->argv; returns only on failure, with the exit code. */
+int mp_cli_become(struct mp_cli *c);
+
 int mp_cli_run(struct mp_cli *c);
+int mp_cli_request(struct mp_cli *c);
+int mp_cli_use(struct mp_cli *c);
+int mp_cli_release(struct mp_cli *c);
+int mp_cli_limit_list(struct mp_cli *c);
+int mp_cli_limit_set(struct mp_cli *c);
+int mp_cli_limit_clear(struct mp_cli *c);
+int mp_cli_client_change(struct mp_cli *c);
 int mp_cli_list(struct mp_cli *c);
 int mp_cli_smi(struct mp_cli *c);
 int mp_cli_version(struct mp_cli *c);

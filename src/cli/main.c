@@ -13,7 +13,8 @@
 
 enum option_id {
 	O_DEVICES = 1, O_FRACTION, O_MEMORY, O_TIMEOUT, O_SERVER, O_BUNDLE, O_JSON, O_NO_HEADERS,
-	O_LOST_EXIT, O_NEW, O_FILTER, O_CLIENT, O_ROLE, O_LIFETIME, O_OUTPUT, O_HELP
+	O_LOST_EXIT, O_NEW, O_FILTER, O_CLIENT, O_ROLE, O_LIFETIME, O_OUTPUT, O_NAME, O_TTL, O_LINGER,
+	O_PRINT_ENV, O_IDLE, O_HELP
 };
 #define BIT(o) (1u << (o))
 
@@ -34,6 +35,11 @@ static const struct option_row {
 	{O_ROLE, 0, "role", "ROLE", "read, use, operate or admin (use)"},
 	{O_LIFETIME, 0, "lifetime", "T", "until it expires: 30d (365d)"},
 	{O_OUTPUT, 'o', "output", "DIR", "write a token bundle into this new directory"},
+	{O_NAME, 0, "name", "NAME", "which requested lease (default)"},
+	{O_TTL, 0, "ttl", "T", "end the lease after this time, used or not"},
+	{O_LINGER, 0, "linger", "T", "end the lease when nobody uses it for so long (10m)"},
+	{O_PRINT_ENV, 0, "print-env", NULL, "print export lines for other shells and hosts"},
+	{O_IDLE, 0, "idle", "T", "take devices back that had no work for so long"},
 	{O_BUNDLE, 0, "bundle", "DIR", "token bundle: ca.crt, token, servers (~/.config/motorpool)"},
 	{O_JSON, 0, "json", NULL, "print JSON"},
 	{O_NO_HEADERS, 0, "no-headers", NULL, "no line of column names"},
@@ -51,6 +57,13 @@ static const struct command {
 	{"run", "[--] PROGRAM [ARG]...", "run a program with devices of the pool", mp_cli_run,
 	 COMMON | BIT(O_DEVICES) | BIT(O_FRACTION) | BIT(O_MEMORY) | BIT(O_TIMEOUT) |
 		 BIT(O_LOST_EXIT) | BIT(O_NEW) | BIT(O_FILTER), 1, -1},
+	{"request", "", "ask for a lease that several programs use", mp_cli_request,
+	 COMMON | BIT(O_DEVICES) | BIT(O_FRACTION) | BIT(O_MEMORY) | BIT(O_TIMEOUT) | BIT(O_FILTER) |
+		 BIT(O_NAME) | BIT(O_TTL) | BIT(O_LINGER) | BIT(O_PRINT_ENV) | BIT(O_JSON), 0, 0},
+	{"use", "[--] PROGRAM [ARG]...", "run a program on a requested lease", mp_cli_use,
+	 COMMON | BIT(O_NAME), 1, -1},
+	{"client", "[--] PROGRAM [ARG]...", "the same as use", mp_cli_use, COMMON | BIT(O_NAME), 1, -1},
+	{"release", "", "end a requested lease", mp_cli_release, COMMON | BIT(O_NAME), 0, 0},
 	{"list", "", "servers, devices and what is free", mp_cli_list,
 	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"smi", "", "devices and the programs on them, as a box", mp_cli_smi, COMMON | BIT(O_JSON), 0, 0},
@@ -59,6 +72,14 @@ static const struct command {
 	{"lease show", "LEASE", "one lease", mp_cli_lease_show, COMMON | BIT(O_JSON), 1, 1},
 	{"lease kill", "LEASE", "end a lease and the use of its devices", mp_cli_lease_kill,
 	 COMMON | BIT(O_JSON), 1, 1},
+	{"limit list", "", "limits, and what clients hold", mp_cli_limit_list,
+	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
+	{"limit set", "default|pool|CLIENT [DEVICES]", "how many devices at once, and how long idle",
+	 mp_cli_limit_set, COMMON | BIT(O_IDLE), 1, 2},
+	{"limit clear", "default|pool|CLIENT", "no limits of its own any more", mp_cli_limit_clear,
+	 COMMON, 1, 1},
+	{"client disable", "CLIENT", "refuse all of a client's tokens", mp_cli_client_change, COMMON, 1, 1},
+	{"client enable", "CLIENT", "take a client's tokens again", mp_cli_client_change, COMMON, 1, 1},
 	{"token list", "", "tokens of the pool", mp_cli_token_list,
 	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"token create", "", "make a token for a client", mp_cli_token_create,
@@ -112,14 +133,15 @@ static const struct command *command_find(int argc, char **argv, int *ret_words)
 	size_t i;
 
 	snprintf(two, sizeof(two), "%.30s %.30s", argv[1], argc > 2 ? argv[2] : "");
-	for (i = 0; i < MP_ARRAY_LEN(commands); i++) {
-		*ret_words = 1;
-		if (!strcmp(commands[i].name, argv[1]))
-			return &commands[i];
-		*ret_words = 2;
+	/* "client disable" is not the program "disable" on a lease. */
+	*ret_words = 2;
+	for (i = 0; i < MP_ARRAY_LEN(commands); i++)
 		if (!strcmp(commands[i].name, two))
 			return &commands[i];
-	}
+	*ret_words = 1;
+	for (i = 0; i < MP_ARRAY_LEN(commands); i++)
+		if (!strcmp(commands[i].name, argv[1]))
+			return &commands[i];
 	return NULL;
 }
 
@@ -163,6 +185,14 @@ static int option_take(struct mp_cli *c, const struct option_row *o, const char 
 	case O_CLIENT: c->client = arg; break;
 	case O_ROLE: c->role = arg; break;
 	case O_OUTPUT: c->output = arg; break;
+	case O_NAME:
+		c->name = arg;
+		good = *arg && !strchr(arg, '/') && *arg != '.' && strlen(arg) < 64;
+		break;
+	case O_TTL: good = mp_duration_parse(arg, &c->ttl_s) && c->ttl_s > 0; break;
+	case O_LINGER: good = mp_duration_parse(arg, &c->linger_s) && c->linger_s > 0; break;
+	case O_IDLE: good = mp_duration_parse(arg, &c->idle_s); break;
+	case O_PRINT_ENV: c->print_env = true; break;
 	case O_JSON: c->json = true; break;
 	case O_NO_HEADERS: c->no_headers = true; break;
 	case O_NEW: c->fresh = true; break;
@@ -222,7 +252,7 @@ static int options_take(struct mp_cli *c, const struct command *cmd, int argc, c
 
 int main(int argc, char **argv)
 {
-	struct mp_cli c = {.n = 1, .timeout_s = 1800, .lost_exit = -1};
+	struct mp_cli c = {.n = 1, .timeout_s = 1800, .lost_exit = -1, .idle_s = -1};
 	const struct command *cmd;
 	struct mp_fail f = {0};
 	int words, rc;
@@ -243,8 +273,8 @@ int main(int argc, char **argv)
 	rc = options_take(&c, cmd, argc - words, argv + words, &f);
 	if (rc < 0)
 		return mp_cli_fail(&f);
-	/* token_change() wants to know which verb it is. */
-	if (cmd->run == mp_cli_token_change)
+	/* These two want to know which verb it is. */
+	if (cmd->run == mp_cli_token_change || cmd->run == mp_cli_client_change)
 		c.role = strchr(cmd->name, ' ') + 1;
 	return rc ? 0 : cmd->run(&c);
 }

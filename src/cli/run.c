@@ -43,19 +43,18 @@ static int library_path_set(const char *dir)
 	return 0;
 }
 
-static int environment_set(const struct mp_held *h, struct mp_fail *f)
+int mp_cli_environment(const json_t *l, const char *data, const char *server, struct mp_fail *f)
 {
-	const json_t *l = mp_held_lease(h);
 	char dir[4096], number[16];
 
 	if (!mp_where(MP_PART_LIBDIR, dir, sizeof(dir)))
 		return mp_fail_set(f, MP_CODE_FAILED, "the drop-in libcuda.so.1 is not in %s; set "
 						      MP_ENV_LIBDIR " to its directory", dir);
 	snprintf(number, sizeof(number), "%zu", json_array_size(json_object_get(l, "devices")));
-	setenv(MP_ENV_DATA, mp_held_data(h), 1);
+	setenv(MP_ENV_DATA, data, 1);
 	setenv(MP_ENV_SECRET, mp_cli_text(l, "secret"), 1);
 	setenv(MP_ENV_LEASE, mp_cli_text(l, "id"), 1);
-	setenv(MP_ENV_SERVER, mp_held_server(h), 1);
+	setenv(MP_ENV_SERVER, server, 1);
 	setenv(MP_ENV_DEVICES, number, 1);
 	return library_path_set(dir);
 }
@@ -130,6 +129,7 @@ static bool signals_take(int fd, pid_t pid, int *ret_status)
 static int program_mind(struct mp_held *h, pid_t pid, int fd, bool *ret_lost)
 {
 	enum mp_held_state was = MP_HELD_YES, now;
+	const char *notice;
 	int status = 0;
 
 	while (!signals_take(fd, pid, &status)) {
@@ -140,6 +140,9 @@ static int program_mind(struct mp_held *h, pid_t pid, int fd, bool *ret_lost)
 			continue;
 		}
 		now = mp_held_step(h, fd, 1000);
+		notice = mp_held_notice(h);
+		if (notice)
+			fprintf(stderr, "motorpool: %s\n", notice);
 		if (now != was && now == MP_HELD_ENDED)
 			fprintf(stderr, "motorpool: the lease ended: %s\n", mp_held_why(h));
 		if (now != was && now == MP_HELD_AWAY)
@@ -179,7 +182,8 @@ static int run_with(struct mp_cli *c, struct mp_held *h)
 		mp_fail_set(&f, MP_CODE_FAILED, "no signalfd: %s", strerror(errno));
 		return mp_cli_fail(&f);
 	}
-	if (environment_set(h, &f) < 0 || program_start(c->argv, &old, &pid, &f) < 0) {
+	if (mp_cli_environment(mp_held_lease(h), mp_held_data(h), mp_held_server(h), &f) < 0 ||
+	     program_start(c->argv, &old, &pid, &f) < 0) {
 		close(fd);
 		return mp_cli_fail(&f);
 	}
@@ -188,8 +192,7 @@ static int run_with(struct mp_cli *c, struct mp_held *h)
 	return lost && c->lost_exit >= 0 ? c->lost_exit : code;
 }
 
-/* Inside another run: its lease serves, nothing is asked. */
-static int run_joined(struct mp_cli *c)
+int mp_cli_become(struct mp_cli *c)
 {
 	struct mp_fail f = {0};
 
@@ -212,8 +215,9 @@ int mp_cli_run(struct mp_cli *c)
 	struct mp_fail f = {0};
 	int code;
 
+	/* Inside another run: its lease serves, nothing is asked. */
 	if (outer && *outer && !c->fresh)
-		return run_joined(c);
+		return mp_cli_become(c);
 	if (mp_bundle_open(c->bundle, &b, &f) < 0)
 		return mp_cli_fail(&f);
 	signal(SIGPIPE, SIG_IGN);

@@ -32,7 +32,7 @@ struct mp_held {
 	json_t *lease;
 	char *data;
 	bool granted, ended, held;
-	char why[256];
+	char why[256], notice[256];
 	uint64_t retry_at;
 };
 
@@ -104,6 +104,10 @@ static void on_event(void *arg, const char *event, json_t *data)
 		h->granted = h->held = true;
 	} else if (!strcmp(event, "held")) {
 		h->held = true;
+	} else if (!strcmp(event, "warning")) {
+		snprintf(h->notice, sizeof(h->notice),
+			 "the devices are idle; the lease ends in %lld s unless they get work",
+			 (long long)json_integer_value(json_object_get(data, "seconds_left")));
 	} else if (!strcmp(event, "ended") || !strcmp(event, "replaced")) {
 		h->ended = true;
 		snprintf(h->why, sizeof(h->why), "%s",
@@ -135,8 +139,9 @@ static json_t *ask_body(const struct mp_ask *ask)
 		return NULL;
 	for (i = 0; i < sizeof(r); i++)
 		snprintf(id + 2 * i, 3, "%02x", r[i]);
-	body = json_pack("{s:s, s:b, s:i, s:i, s:I}", "request", id, "hold", 1, "devices",
-			 (int)ask->n, "fraction_millionths", (int)ask->fraction, "bytes",
+	body = json_pack("{s:s, s:b, s:I, s:I, s:i, s:i, s:I}", "request", id, "hold",
+			 !ask->requested, "ttl_s", (json_int_t)ask->ttl_s, "linger_s",
+			 (json_int_t)ask->linger_s, "devices", (int)ask->n, "fraction_millionths", (int)ask->fraction, "bytes",
 			 (json_int_t)ask->bytes);
 	if (ask->nfilters) {
 		json_t *list = json_array();
@@ -228,6 +233,36 @@ static int ask_once(const struct mp_bundle *b, const char *address, json_t *body
 	return -1;
 }
 
+/* The same for a lease without a holder: one exchange. */
+static int request_once(const struct mp_bundle *b, const char *address, json_t *body,
+			struct mp_held **ret_held, struct mp_fail *f)
+{
+	struct mp_held *h = calloc(1, sizeof(*h));
+	enum mp_http_outcome o;
+	int status;
+
+	if (!h)
+		return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
+	h->bundle = b;
+	h->client = client_to(b, address);
+	if (!h->client) {
+		free(h);
+		return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
+	}
+	o = mp_http_call(h->client, "POST", "/v1/leases", body, 30000, &status, &h->lease, f);
+	if (o == MP_HTTP_OK && status == 201) {
+		h->data = data_make(h);
+		*ret_held = h;
+		return 0;
+	}
+	if (o == MP_HTTP_OK)
+		mp_client_refusal(status, h->lease, f);
+	else
+		transport_code(o, f);
+	held_free(h);
+	return -1;
+}
+
 /* Which failure is worth telling when several servers failed differently. */
 static int weight(int code)
 {
@@ -249,8 +284,11 @@ static int ask_all(const struct mp_bundle *b, const struct mp_ask *ask, json_t *
 
 	f->code = 0;
 	for (i = 0; i < (ask->server ? 1 : b->nservers); i++) {
+		const char *address = ask->server ? ask->server : b->servers[i];
+
 		memset(&one, 0, sizeof(one));
-		if (!ask_once(b, ask->server ? ask->server : b->servers[i], body, ret_held, &one))
+		if (!(ask->requested ? request_once(b, address, body, ret_held, &one)
+				     : ask_once(b, address, body, ret_held, &one)))
 			return 0;
 		if (!f->code || weight(one.code) > weight(f->code))
 			*f = one;
@@ -393,5 +431,21 @@ enum mp_held_state mp_held_step(struct mp_held *h, int fd, int timeout_ms)
 void mp_held_release(struct mp_held *own_held)
 {
 	/* Closing the stream is the release: the server sees its holder go. */
+	held_free(own_held);
+}
+
+const char *mp_held_notice(struct mp_held *h)
+{
+	static char text[256];
+
+	if (!h->notice[0])
+		return NULL;
+	memcpy(text, h->notice, sizeof(text));
+	h->notice[0] = 0;
+	return text;
+}
+
+void mp_held_leave(struct mp_held *own_held)
+{
 	held_free(own_held);
 }

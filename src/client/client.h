@@ -55,6 +55,9 @@ struct mp_ask {
 	unsigned nfilters;
 	const char *program;
 	bool progress; /* one line on stderr while waiting */
+	/* A lease without a holder: it ends when nobody uses it for linger_s, or after ttl_s. */
+	bool requested;
+	int64_t ttl_s, linger_s; /* 0: the server's default; none */
 };
 
 /* A lease that is held by this process. */
@@ -81,6 +84,10 @@ enum mp_held_state {
 /* Wait at most timeout_ms for news of the lease or of `fd` (-1: none). */
 enum mp_held_state mp_held_step(struct mp_held *h, int fd, int timeout_ms);
 const char *mp_held_why(const struct mp_held *h);
+/* A warning for the user since the last call, or NULL. */
+const char *mp_held_notice(struct mp_held *h);
+/* For a requested lease: forget it here, it lives on. */
+void mp_held_leave(struct mp_held *own_held);
 /* Ends the lease, unless it is over. */
 void mp_held_release(struct mp_held *own_held);
 

@@ -269,6 +269,79 @@ def test_tokens():
     check(b.returncode == 80, "and for ever", b)
 
 
+def test_limits():
+    motorpool("token", "create", "--client", "bob", "-o", str(root / "bob"))
+    bob = ("--bundle", str(root / "bob"))
+    check(motorpool("limit", "set", "bob", "1.25").returncode == 0, "a client gets a limit")
+    r = Run("-p", "1", *bob)
+    b = motorpool("run", "-p", "0.5", *bob, "--", "true")
+    check(b.returncode == 82 and "over the limit of bob: 1 of 1.25 devices in use, and 0.5 more asked for" in b.stderr,
+          "over it is refused at once, by name", b)
+    b = motorpool("run", "-p", "0.25", *bob, "--", "true")
+    check(b.returncode == 0, "within it is granted", b)
+    b = motorpool("run", *bob, "--", "true")
+    check(b.returncode == 82, "over it there is no waiting, even where nothing fits", b)
+    t = motorpool("limit", "list").stdout
+    check(re.search(r"bob +1.25 +1 +-", t), "limits are listed with what is in use", t)
+    motorpool("limit", "set", "pool", "1.5")
+    b = motorpool("run", "-n", "1", "-p", "0.75", "--", "true")
+    check(b.returncode == 82 and "the pool" in b.stderr, "the pool's limit bounds the sum", b)
+    motorpool("limit", "clear", "pool")
+    r.end()
+    seen = []
+
+    def one(f):
+        seen.append(motorpool("run", "-p", str(f), *bob, "--timeout", "0", "--", "sleep", "0.7").returncode)
+    motorpool("limit", "set", "bob", "1")
+    for _ in range(3):
+        seen.clear()
+        ts = [threading.Thread(target=one, args=(f,)) for f in (0.5, 0.25, 0.25, 0.25)]
+        for t in ts:
+            t.start()
+        for t in ts:
+            t.join()
+        check(sorted(seen) in ([0, 0, 0, 82],), "four at the same instant: three fit under the limit", seen)
+    motorpool("limit", "clear", "bob")
+    b = motorpool("client", "disable", "bob")
+    b = motorpool("list", *bob)
+    check(b.returncode == 81 and "disabled" in b.stderr, "a disabled client is told so", b)
+    motorpool("client", "enable", "bob")
+    check(motorpool("list", *bob).returncode == 0, "and answered again when enabled")
+
+
+def test_request():
+    run = dict(XDG_RUNTIME_DIR=str(root))
+    b = motorpool("request", "-p", "0.5", "--linger", "1", **run)
+    check(b.returncode == 0 and "lease" in b.stdout, "a lease without a holder", b)
+    check((root / "motorpool/default.json").stat().st_mode & 0o77 == 0, "its secret is private")
+    check(motorpool("request", "-p", "0.5", **run).returncode == 2, "one of a name at a time")
+    b = motorpool("use", "--", "sh", "-c", "echo $MOTORPOOL_LEASE $MOTORPOOL_DEVICES", **run)
+    check(b.returncode == 0 and b.stdout.strip() == pool()["leases"][0]["id"] + " 1", "a program uses it", b)
+    b = motorpool("request", "-p", "0.25", "--name", "two", "--print-env", **run)
+    check(b.returncode == 0 and "export MOTORPOOL_SECRET=" in b.stdout, "several at once, named", b)
+    b = motorpool("release", "--name", "two", **run)
+    check(b.returncode == 0 and len(pool()["leases"]) == 1, "release ends it", b)
+    check(within(4, lambda: not pool()["leases"]), "a lease that nobody uses ends by itself")
+    b = motorpool("use", "--", "true", **run)
+    check(b.returncode == 66, "and using it is told so", b)
+    check(motorpool("release", **run).returncode == 0, "releasing what is over is no error")
+    b = motorpool("request", "--ttl", "1", **run)
+    check(within(4, lambda: not pool()["leases"]), "--ttl ends one, too")
+    motorpool("release", **run)
+
+
+def test_idle():
+    motorpool("limit", "set", "default", "--idle", "2")
+    r = Run("-p", "0.5")
+    s = lane(r)
+    s.recv(64)
+    check(within(5, lambda: not pool()["leases"]), "an idle lease is taken back")
+    r.end()
+    err = r.p.stderr.read()
+    check("idle limit" in err and "the devices are idle" in err, "with a warning, and a reason", err)
+    motorpool("limit", "clear", "default")
+
+
 def test_concurrency():
     seen = []
 
@@ -316,7 +389,8 @@ def test_restart(d):
 def main():
     test_nothing_configured()
     d = Daemon()
-    for t in (test_run, test_waiting, test_holder_killed, test_worker_killed, test_strangers, test_tokens,
+    for t in (test_run, test_waiting, test_holder_killed, test_worker_killed, test_strangers, test_tokens, test_limits,
+              test_request, test_idle,
               test_concurrency):
         if t is test_run:
             test_list(d)

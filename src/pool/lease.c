@@ -25,6 +25,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#define SECOND	    1000000000ull
+#define LINGER_S    600
 #define ATTACH_NS   (10ull * 1000000000) /* from the grant until a holder must show itself */
 #define RETURN_NS   (30ull * 1000000000) /* for holders to come back to a new daemon */
 #define KILL_NS	    (300ull * 1000000)	 /* from SIGTERM to SIGKILL */
@@ -129,22 +131,26 @@ static json_t *lease_record(struct mp_pool *p, const struct lease *l)
 						(json_int_t)s->worker_start, "comm", s->comm, "pid",
 						(int)s->pid, "uid", (int)s->uid));
 	}
-	j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:I, s:o, s:o}", "secret", hash,
+	j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:I, s:I, s:I, s:o, s:o}",
+		      "secret", hash,
 		      "request", l->request_id, "client", l->client, "user", l->user, "host",
 		      l->host, "program", l->program, "fraction", (int)l->fraction, "whole",
 		      l->whole, "holder", l->holder_lease, "created", (json_int_t)l->created,
-		      "devices", slices, "sessions", sessions);
+		      "linger_s", (json_int_t)l->linger_s, "ttl_s", (json_int_t)l->ttl_s, "devices", slices, "sessions", sessions);
 	return j;
 }
 
-static int lease_store(struct mp_pool *p, const struct lease *l)
+/* A new lease (f not NULL) is bounded by the limits: 0, MP_LIMIT_OVER, or -1. */
+static int lease_store(struct mp_pool *p, const struct lease *l, struct mp_fail *f)
 {
 	json_t *j = lease_record(p, l);
 	char key[256], *text = json_dumps(j, JSON_COMPACT);
-	int rc;
+	int rc = -1;
 
 	key_print(p, l, key);
-	rc = text ? mp_store_put(p->store, key, text) : -1;
+	if (text)
+		rc = f ? mp_limit_enter_locked(p, l, key, text, f)
+		       : mp_store_put(p->store, key, text);
 	free(text);
 	json_decref(j);
 	return rc;
@@ -152,18 +158,16 @@ static int lease_store(struct mp_pool *p, const struct lease *l)
 
 void mp_lease_store_locked(struct mp_pool *p, struct lease *l)
 {
-	if (lease_store(p, l) < 0)
+	if (lease_store(p, l, NULL) < 0)
 		mp_log(MP_LOG_ERROR, "pool", "lease-not-stored", "id=%s", l->id);
 }
 
 static void lease_forget(struct mp_pool *p, const struct lease *l)
 {
-	struct mp_store_change c = {NULL, NULL};
 	char key[256], path[4096];
 
 	key_print(p, l, key);
-	c.key = key;
-	if (mp_store_commit(p->store, NULL, 0, &c, 1, NULL) < 0)
+	if (mp_limit_leave_locked(p, l, key) < 0)
 		mp_log(MP_LOG_ERROR, "pool", "lease-not-forgotten", "id=%s", l->id);
 	account_path(p, l, path, sizeof(path));
 	unlink(path);
@@ -286,8 +290,11 @@ static struct lease *lease_new(const struct mp_lease_request *q, const struct pl
 		l->slice[i].device = at->device[i];
 		l->slice[i].bytes = at->bytes;
 	}
+	l->bytes_asked = q->want.bytes != 0;
+	l->linger_s = q->linger_s > 0 ? q->linger_s : LINGER_S;
+	l->ttl_s = q->ttl_s;
 	l->created = (int64_t)time(NULL);
-	l->created_ns = mp_now_ns();
+	l->created_ns = l->unused_ns = mp_now_ns();
 	if (l->holder_lease)
 		l->holder_deadline = l->created_ns + ATTACH_NS;
 	return l;
@@ -350,6 +357,7 @@ static struct lease *grant_locked(struct mp_pool *p, const struct mp_lease_reque
 {
 	struct placement at;
 	struct lease *l;
+	int rc;
 
 	if (!p->ndevices) {
 		mp_fail_set(f, MP_CODE_NEVER, "the server %s has no devices", p->name);
@@ -358,8 +366,12 @@ static struct lease *grant_locked(struct mp_pool *p, const struct mp_lease_reque
 	if (q->filters && q->filters->n
 		    ? place_filtered(p, q, &at, f) < 0
 		    : mp_place(p->devices, p->ndevices, &q->want, p->spread, false, p->name, &at,
-			       f) < 0)
+			       f) < 0) {
+		/* Over one's limit there is nothing to wait for. */
+		if (f->code == MP_CODE_BUSY)
+			mp_limit_check_locked(p, q->client, &q->want, f);
 		return NULL;
+	}
 	l = lease_new(q, &at);
 	if (!l) {
 		mp_fail_set(f, MP_CODE_FAILED, "the server is out of memory");
@@ -369,14 +381,18 @@ static struct lease *grant_locked(struct mp_pool *p, const struct mp_lease_reque
 		lease_free(l);
 		return NULL;
 	}
-	if (lease_store(p, l) < 0) {
+	rc = lease_store(p, l, f);
+	if (rc) {
 		lease_forget(p, l);
 		lease_free(l);
-		mp_fail_set(f, MP_CODE_QUORUM, "the pool's store cannot be written now, so no lease "
-					       "is given; running programs are not touched");
+		if (rc != MP_LIMIT_OVER)
+			mp_fail_set(f, MP_CODE_QUORUM, "the pool's store cannot be written now, so "
+						       "no lease is given; running programs are not "
+						       "touched");
 		return NULL;
 	}
 	lease_charge(p, l);
+	l->idle_s = mp_limit_idle_locked(p, l->client);
 	l->next = p->leases;
 	p->leases = l;
 	p->granted++;
@@ -515,6 +531,7 @@ int mp_lease_end(struct mp_pool *p, const char *id, const char *why, struct mp_f
 
 void mp_lease_attached_locked(struct mp_pool *p, struct lease *l)
 {
+	l->unused_ns = 0;
 	if (l->state == LEASE_GRANTED) {
 		state_move(l, LEASE_ATTACHED);
 		l->attached_ns = mp_now_ns();
@@ -526,10 +543,58 @@ void mp_lease_left_locked(struct mp_pool *p, struct lease *l)
 {
 	if (mp_account_reap(l->account) < 0)
 		mp_log(MP_LOG_WARN, "pool", "account-busy", "lease=%s", l->id);
+	if (!l->sessions)
+		l->unused_ns = mp_now_ns();
 	if (l->state == LEASE_ENDING && !l->sessions)
 		lease_finish(p, l);
 	else if (l->state < LEASE_ENDING)
 		mp_lease_store_locked(p, l);
+}
+
+/*
+ * No work on any device of the lease since the first process came: programs
+ * themselves tell it through the account.
+ */
+static void idle_check(struct mp_pool *p, struct lease *l, uint64_t now)
+{
+	uint64_t limit = (uint64_t)l->idle_s * SECOND, last;
+	char why[128];
+	bool busy;
+
+	if (!limit || l->state != LEASE_ATTACHED)
+		return;
+	last = mp_account_activity(l->account, &busy);
+	if (busy)
+		l->busy_ns = now;
+	last = last > l->busy_ns ? last : l->busy_ns;
+	last = last > l->attached_ns ? last : l->attached_ns;
+	if (now < last + limit / 5 * 4) {
+		l->warned = false;
+	} else if (now >= last + limit) {
+		snprintf(why, sizeof(why), "its devices were idle for %lld s, the idle limit of %.64s",
+			 (long long)l->idle_s, l->client);
+		mp_lease_end_locked(p, l, why);
+	} else if (!l->warned) {
+		l->warned = true;
+		holder_tell(l, "warning",
+			    json_pack("{s:s, s:I}", "why", "idle", "seconds_left",
+				      (json_int_t)((last + limit - now) / SECOND)),
+			    false);
+	}
+}
+
+/* Ends by age, or because nobody uses a lease that has no holder. */
+static void age_check(struct mp_pool *p, struct lease *l, uint64_t now)
+{
+	if (l->ttl_s && now >= l->created_ns + (uint64_t)l->ttl_s * SECOND)
+		mp_lease_end_locked(p, l, "its time (--ttl) is over");
+	else if (!l->holder_lease && l->unused_ns &&
+		 now >= l->unused_ns + (uint64_t)l->linger_s * SECOND)
+		mp_lease_end_locked(p, l, "nobody used it for a while");
+	else if (l->holder_lease && !l->holder && l->holder_deadline && now >= l->holder_deadline)
+		mp_lease_end_locked(p, l, "its holder did not come");
+	else
+		idle_check(p, l, now);
 }
 
 int mp_lease_tick_locked(struct mp_pool *p, uint64_t now)
@@ -545,9 +610,11 @@ int mp_lease_tick_locked(struct mp_pool *p, uint64_t now)
 				for (s = l->sessions; s; s = s->next)
 					mp_session_signal(s, SIGKILL);
 			wait = 50;
-		} else if (l->holder_lease && !l->holder && l->holder_deadline &&
-			   now >= l->holder_deadline) {
-			mp_lease_end_locked(p, l, "its holder did not come");
+		} else {
+			/* Often enough for the warning at four fifths of the idle limit. */
+			if (l->idle_s && l->idle_s < 10)
+				wait = wait < 100 ? wait : 100;
+			age_check(p, l, now);
 		}
 	}
 	return wait;
@@ -634,7 +701,11 @@ static struct lease *lease_parse(struct mp_pool *p, const char *id, json_t *j)
 	l->whole = json_is_true(json_object_get(j, "whole"));
 	l->holder_lease = json_is_true(json_object_get(j, "holder"));
 	l->created = json_integer_value(json_object_get(j, "created"));
-	l->created_ns = mp_now_ns();
+	l->linger_s = json_integer_value(json_object_get(j, "linger_s"));
+	l->ttl_s = json_integer_value(json_object_get(j, "ttl_s"));
+	l->idle_s = mp_limit_idle_locked(p, l->client);
+	/* Time spent without a daemon does not count against the lease. */
+	l->created_ns = l->unused_ns = l->attached_ns = mp_now_ns();
 	l->holder_deadline = l->created_ns + RETURN_NS;
 	account_path(p, l, path, sizeof(path));
 	l->account_fd = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
@@ -671,8 +742,10 @@ void mp_lease_adopt(struct mp_pool *p)
 			l->next = p->leases;
 			p->leases = l;
 			sessions_take(p, json_object_get(j, "sessions"), l);
-			if (l->sessions)
+			if (l->sessions) {
 				l->state = LEASE_ATTACHED;
+				l->unused_ns = 0;
+			}
 			mp_account_reap(l->account);
 			mp_log(MP_LOG_INFO, "pool", "lease-adopted", "id=%s workers=%u", l->id,
 			       l->nsessions);

@@ -91,8 +91,9 @@ struct mp_lease_request {
 	const char *client;
 	const char *user, *host, *program; /* claims; may be NULL */
 	const struct mp_filters *filters;  /* may be NULL */
-	int64_t ttl_s;			   /* 0: none */
-	bool holder; /* ends with its holder; otherwise when nobody uses it for a while */
+	int64_t ttl_s;			   /* ends after this, used or not; 0: none */
+	int64_t linger_s; /* without a holder: ends so long after the last process left; 0: 600 */
+	bool holder;	  /* ends with its holder */
 };
 
 struct mp_lease_grant {
@@ -128,6 +129,15 @@ bool mp_lease_client(struct mp_pool *p, const char *id, char ret_client[64]);
 int mp_lease_end(struct mp_pool *p, const char *id, const char *why, struct mp_fail *f);
 /* NULL when there is none of that id. */
 json_t *mp_lease_show(struct mp_pool *p, const char *id);
+
+/* ---- Limits ---- */
+
+/* who: "default", "pool" or a client; what: "gpus_millionths" or "idle_s"; negative: none. */
+int mp_limit_set(struct mp_pool *p, const char *who, const char *what, int64_t value,
+		 struct mp_fail *f);
+json_t *mp_limit_list(struct mp_pool *p);
+/* A disabled client gets no new leases and no answers. */
+int mp_client_disable(struct mp_pool *p, const char *client, bool disable, struct mp_fail *f);
 
 /* Server, devices and leases, as `list` shows them. */
 json_t *mp_pool_list(struct mp_pool *p);

@@ -62,7 +62,11 @@ struct lease {
 	unsigned n;
 	struct slice slice[MP_ACCOUNT_DEVICES];
 	uint32_t fraction;
-	bool whole, holder_lease;
+	bool whole, holder_lease, bytes_asked;
+	int64_t idle_s;	  /* ends after so long without work; 0: never */
+	int64_t linger_s; /* without a holder: ends so long after the last process left */
+	int64_t ttl_s;	  /* 0: none */
+	bool warned;
 	struct mp_account *account;
 	int account_fd;
 	struct session *sessions;
@@ -71,7 +75,8 @@ struct lease {
 	uint64_t holder_deadline; /* ns: ends when nobody holds it by then; 0: none */
 	uint64_t kill_deadline;	  /* ns: SIGKILL follows SIGTERM */
 	int64_t created;	  /* wall clock, for people */
-	uint64_t created_ns, attached_ns, unused_ns;
+	uint64_t created_ns, attached_ns, busy_ns;
+	uint64_t unused_ns; /* since when no process is attached; 0: one is */
 	char why[128];
 };
 
@@ -139,6 +144,22 @@ void mp_lease_left_locked(struct mp_pool *p, struct lease *l);
 void mp_lease_adopt(struct mp_pool *p);
 void mp_lease_free_all(struct mp_pool *p);
 void mp_lease_store_locked(struct mp_pool *p, struct lease *l);
+
+/* limit.c */
+enum { MP_LIMIT_OVER = 100 };
+/*
+ * Writes a new lease, bounded by the limits, in one transaction: 0, MP_LIMIT_OVER
+ * with a sentence, or -1 when the store cannot be written.
+ */
+int mp_limit_enter_locked(struct mp_pool *p, const struct lease *l, const char *lease_key,
+			  const char *record, struct mp_fail *f);
+/* For a request that does not fit now: would it be over the client's limit anyway? -1 with a sentence. */
+int mp_limit_check_locked(struct mp_pool *p, const char *client, const struct mp_want *w,
+			  struct mp_fail *f);
+int mp_limit_leave_locked(struct mp_pool *p, const struct lease *l, const char *lease_key);
+/* Seconds, 0: none. */
+int64_t mp_limit_idle_locked(struct mp_pool *p, const char *client);
+bool mp_client_name_good(const char *name);
 
 /* session.c: workers */
 int mp_session_lane_locked(struct mp_pool *p, struct lease *l, const uint8_t id[SESSION_BYTES],

@@ -87,11 +87,12 @@ static void base62(char *to, size_t n)
 	to[n] = 0;
 }
 
-static bool name_good(const char *s)
+bool mp_client_name_good(const char *s)
 {
 	size_t n = s ? strlen(s) : 0;
 
-	return n && n < 64 &&
+	/* These two are words of `limit`. */
+	return n && n < 64 && strcmp(s, "default") && strcmp(s, "pool") &&
 	       !s[strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_@")];
 }
 
@@ -124,9 +125,10 @@ int mp_token_create(struct mp_pool *p, const char *client, enum mp_role role, in
 	json_t *j;
 	int rc;
 
-	if (!name_good(client))
+	if (!mp_client_name_good(client))
 		return mp_fail_set(f, MP_CODE_USAGE, "a client's name has 1 to 63 letters, digits "
-						     "and .-_@");
+						     "and .-_@, and is not 'default' "
+						     "or 'pool'");
 	if (role >= MP_ROLE_COUNT || lifetime_s < 0)
 		return mp_fail_set(f, MP_CODE_USAGE, "a token has a role (read, use, operate, "
 						     "admin) and a lifetime");
@@ -184,6 +186,31 @@ static int wrong(struct mp_pool *p, struct mp_fail *f)
 					     "ask the pool's administrator for a new bundle");
 }
 
+static bool client_disabled(struct mp_pool *p, const char *client)
+{
+	char key[128], *text;
+	int64_t revision;
+	bool disabled;
+
+	snprintf(key, sizeof(key), "/clients/%s", client);
+	disabled = mp_store_get(p->store, key, &text, &revision) == MP_STORE_OK;
+	free(text);
+	return disabled;
+}
+
+int mp_client_disable(struct mp_pool *p, const char *client, bool disable, struct mp_fail *f)
+{
+	char key[128];
+	struct mp_store_change c = {key, disable ? "{\"disabled\":true}" : NULL};
+
+	if (!mp_client_name_good(client))
+		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no client '%.64s'", client);
+	snprintf(key, sizeof(key), "/clients/%s", client);
+	if (mp_store_commit(p->store, NULL, 0, &c, 1, NULL))
+		return mp_fail_set(f, MP_CODE_QUORUM, "the pool's store cannot be written now");
+	return 0;
+}
+
 int mp_token_check(struct mp_pool *p, const char *text, struct mp_identity *ret, struct mp_fail *f)
 {
 	char id[ID_CHARS + 1], secret[SECRET_CHARS + 1], hex[2 * SHA256_BYTES + 1];
@@ -211,6 +238,8 @@ int mp_token_check(struct mp_pool *p, const char *text, struct mp_identity *ret,
 	else if (strcmp(state, "active"))
 		rc = mp_fail_set(f, MP_CODE_INACTIVE, "the token %s of %s is deactivated", id,
 				 client);
+	else if (client_disabled(p, client))
+		rc = mp_fail_set(f, MP_CODE_INACTIVE, "the client %s is disabled", client);
 	else if (json_integer_value(json_object_get(j, "expires")) <= (json_int_t)time(NULL))
 		rc = mp_fail_set(f, MP_CODE_EXPIRED, "the token %s of %s has expired", id, client);
 	if (!rc) {

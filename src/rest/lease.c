@@ -115,11 +115,13 @@ static bool filters_take(struct mp_rest_call *c, struct mp_filters *to, struct m
 static bool request_take(struct mp_rest_call *c, struct mp_filters *filters,
 			 struct mp_lease_request *q, struct mp_fail *f)
 {
-	json_int_t n = 1, fraction = 0, bytes = 0;
+	json_int_t n = 1, fraction = 0, bytes = 0, ttl = 0, linger = 0;
 
 	if (!number_take(c, "devices", 1, 1024, &n, f) ||
 	    !number_take(c, "fraction_millionths", 0, MP_MILLION, &fraction, f) ||
-	    !number_take(c, "bytes", 0, INT64_MAX, &bytes, f) || !filters_take(c, filters, f))
+	    !number_take(c, "bytes", 0, INT64_MAX, &bytes, f) ||
+	    !number_take(c, "ttl_s", 0, 10 * 365 * 86400, &ttl, f) ||
+	    !number_take(c, "linger_s", 0, 10 * 365 * 86400, &linger, f) || !filters_take(c, filters, f))
 		return false;
 	q->filters = filters;
 	q->want.n = (unsigned)n;
@@ -131,11 +133,8 @@ static bool request_take(struct mp_rest_call *c, struct mp_filters *filters,
 	q->host = json_string_value(json_object_get(c->body, "host"));
 	q->program = json_string_value(json_object_get(c->body, "program"));
 	q->holder = json_is_true(json_object_get(c->body, "hold"));
-	if (!q->holder) {
-		mp_fail_set(f, MP_CODE_USAGE, "this server gives only leases with a holder: ask with "
-					      "\"hold\": true");
-		return false;
-	}
+	q->ttl_s = ttl;
+	q->linger_s = linger;
 	return true;
 }
 
@@ -158,7 +157,10 @@ void mp_rest_lease_grant(struct mp_rest_call *c)
 		return;
 	}
 	json_object_set_new(j, "secret", json_string(g.secret));
-	hold(c, g.id, "lease", j);
+	if (q.holder)
+		hold(c, g.id, "lease", j);
+	else
+		mp_http_answer_json(c->request, 201, j);
 }
 
 void mp_rest_lease_show(struct mp_rest_call *c)

@@ -23,6 +23,13 @@ static const struct mp_rest_row table[] = {
 	 "keep a lease again, by its secret; a stream"},
 	{"DELETE", "/v1/leases/{id}", MP_ROLE_USE, mp_rest_lease_end,
 	 "end a lease: by its secret, its client, or an operator"},
+	{"GET", "/v1/limits", MP_ROLE_READ, mp_rest_limit_list, "limits, and what is in use"},
+	{"PUT", "/v1/limits/{id}", MP_ROLE_ADMIN, mp_rest_limit_set,
+	 "gpus_millionths and idle_s of 'default', 'pool' or a client; null clears"},
+	{"POST", "/v1/clients/{id}/disable", MP_ROLE_ADMIN, mp_rest_client_change,
+	 "its tokens are refused"},
+	{"POST", "/v1/clients/{id}/enable", MP_ROLE_ADMIN, mp_rest_client_change,
+	 "its tokens work again"},
 	{"GET", "/v1/tokens", MP_ROLE_ADMIN, mp_rest_token_list, "every token, without secrets"},
 	{"POST", "/v1/tokens", MP_ROLE_ADMIN, mp_rest_token_create,
 	 "make a token; its text is in this answer alone"},
@@ -200,4 +207,45 @@ void mp_rest_token_change(struct mp_rest_call *c)
 		mp_rest_refuse(c, &f);
 	else
 		mp_http_answer_json(c->request, 200, json_pack("{s:s}", "id", c->id));
+}
+
+/* ---- Limits ---- */
+
+void mp_rest_limit_list(struct mp_rest_call *c)
+{
+	mp_http_answer_json(c->request, 200, mp_limit_list(c->pool));
+}
+
+void mp_rest_limit_set(struct mp_rest_call *c)
+{
+	static const char *const known[] = {"gpus_millionths", "idle_s"};
+	struct mp_fail f = {0};
+	json_t *v;
+	size_t i;
+
+	for (i = 0; i < MP_ARRAY_LEN(known); i++) {
+		v = json_object_get(c->body, known[i]);
+		if (!v)
+			continue;
+		if (!json_is_null(v) && (!json_is_integer(v) || json_integer_value(v) < 0))
+			mp_fail_set(&f, MP_CODE_USAGE, "'%s' must be a whole number or null", known[i]);
+		else
+			mp_limit_set(c->pool, c->id, known[i],
+				     json_is_null(v) ? -1 : json_integer_value(v), &f);
+		if (f.code) {
+			mp_rest_refuse(c, &f);
+			return;
+		}
+	}
+	mp_http_answer_json(c->request, 200, json_pack("{s:s}", "who", c->id));
+}
+
+void mp_rest_client_change(struct mp_rest_call *c)
+{
+	struct mp_fail f = {0};
+
+	if (mp_client_disable(c->pool, c->id, strstr(c->row->path, "/disable") != NULL, &f) < 0)
+		mp_rest_refuse(c, &f);
+	else
+		mp_http_answer_json(c->request, 200, json_pack("{s:s}", "client", c->id));
 }
