@@ -144,6 +144,8 @@ static void end(void)
 	mp_pool_close(pool);
 	snprintf(leases, sizeof(leases), "%s/leases", dir);
 	rmdir(leases);
+	snprintf(leases, sizeof(leases), "%s/history.db", dir);
+	unlink(leases);
 	unlink(data + strlen("unix:"));
 	rmdir(dir);
 }
@@ -216,6 +218,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		request_serve(at);
 	}
 	streams_drop();
+	/* What had no holder is ended. */
+	mp_pool_end_all(pool, "the fuzzer's turn is over");
 	for (i = 0; i < pool->ndevices; i++)
 		FUZZ_CHECK(!pool->devices[i].leases && !pool->devices[i].charged &&
 			   !pool->devices[i].exclusive);

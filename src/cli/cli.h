@@ -28,6 +28,9 @@ struct mp_cli {
 	const char *name;
 	int64_t ttl_s, linger_s;
 	bool print_env;
+	/* stats, audit */
+	const char *by;
+	int64_t since_s;
 	/* limit */
 	int64_t idle_s; /* -1: not given */
 	/* token */
@@ -65,6 +68,8 @@ int mp_cli_run(struct mp_cli *c);
 int mp_cli_request(struct mp_cli *c);
 int mp_cli_use(struct mp_cli *c);
 int mp_cli_release(struct mp_cli *c);
+int mp_cli_stats(struct mp_cli *c);
+int mp_cli_audit(struct mp_cli *c);
 int mp_cli_limit_list(struct mp_cli *c);
 int mp_cli_limit_set(struct mp_cli *c);
 int mp_cli_limit_clear(struct mp_cli *c);

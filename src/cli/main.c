@@ -14,7 +14,7 @@
 enum option_id {
 	O_DEVICES = 1, O_FRACTION, O_MEMORY, O_TIMEOUT, O_SERVER, O_BUNDLE, O_JSON, O_NO_HEADERS,
 	O_LOST_EXIT, O_NEW, O_FILTER, O_CLIENT, O_ROLE, O_LIFETIME, O_OUTPUT, O_NAME, O_TTL, O_LINGER,
-	O_PRINT_ENV, O_IDLE, O_HELP
+	O_PRINT_ENV, O_IDLE, O_BY, O_SINCE, O_HELP
 };
 #define BIT(o) (1u << (o))
 
@@ -40,6 +40,8 @@ static const struct option_row {
 	{O_LINGER, 0, "linger", "T", "end the lease when nobody uses it for so long (10m)"},
 	{O_PRINT_ENV, 0, "print-env", NULL, "print export lines for other shells and hosts"},
 	{O_IDLE, 0, "idle", "T", "take devices back that had no work for so long"},
+	{O_BY, 0, "by", "WHAT", "client, user, host or program (client)"},
+	{O_SINCE, 0, "since", "T", "only the last such time: 30d"},
 	{O_BUNDLE, 0, "bundle", "DIR", "token bundle: ca.crt, token, servers (~/.config/motorpool)"},
 	{O_JSON, 0, "json", NULL, "print JSON"},
 	{O_NO_HEADERS, 0, "no-headers", NULL, "no line of column names"},
@@ -80,6 +82,10 @@ static const struct command {
 	 COMMON, 1, 1},
 	{"client disable", "CLIENT", "refuse all of a client's tokens", mp_cli_client_change, COMMON, 1, 1},
 	{"client enable", "CLIENT", "take a client's tokens again", mp_cli_client_change, COMMON, 1, 1},
+	{"stats", "", "GPU-hours by client, user, host or program", mp_cli_stats,
+	 COMMON | BIT(O_BY) | BIT(O_SINCE) | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
+	{"audit", "", "who changed what", mp_cli_audit,
+	 COMMON | BIT(O_SINCE) | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"token list", "", "tokens of the pool", mp_cli_token_list,
 	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"token create", "", "make a token for a client", mp_cli_token_create,
@@ -193,6 +199,8 @@ static int option_take(struct mp_cli *c, const struct option_row *o, const char 
 	case O_LINGER: good = mp_duration_parse(arg, &c->linger_s) && c->linger_s > 0; break;
 	case O_IDLE: good = mp_duration_parse(arg, &c->idle_s); break;
 	case O_PRINT_ENV: c->print_env = true; break;
+	case O_BY: c->by = arg; break;
+	case O_SINCE: good = mp_duration_parse(arg, &c->since_s); break;
 	case O_JSON: c->json = true; break;
 	case O_NO_HEADERS: c->no_headers = true; break;
 	case O_NEW: c->fresh = true; break;

@@ -342,6 +342,17 @@ def test_idle():
     motorpool("limit", "clear", "default")
 
 
+def test_history():
+    s = json.loads(motorpool("stats", "--json").stdout)["use"]
+    check(s["bob"]["leases"] >= 2 and s["bob"]["gpu_seconds"] > 0, "stats count GPU-seconds by client", s)
+    s = json.loads(motorpool("stats", "--json", "--by", "program").stdout)["use"]
+    check("sleep" in s and "sh" in s, "and by program", s)
+    check(motorpool("stats", "--by", "colour").returncode == 2, "and by nothing else")
+    a = motorpool("audit").stdout
+    check(re.search(r"demo +127.0.0.1 +POST /v1/tokens/{id}/revoke +\w{12} +ok", a), "audit tells who revoked a token", a)
+    check(re.search(r"alice .* GET /v1/tokens +- +forbidden", a) is None and "kill lease" in a, "and who killed a lease", a)
+
+
 def test_concurrency():
     seen = []
 
@@ -390,7 +401,7 @@ def main():
     test_nothing_configured()
     d = Daemon()
     for t in (test_run, test_waiting, test_holder_killed, test_worker_killed, test_strangers, test_tokens, test_limits,
-              test_request, test_idle,
+              test_request, test_idle, test_history,
               test_concurrency):
         if t is test_run:
             test_list(d)

@@ -488,6 +488,7 @@ static void lease_finish(struct mp_pool *p, struct lease *l)
 
 	assert(!l->sessions);
 	state_move(l, LEASE_GONE);
+	mp_history_lease_locked(p, l);
 	lease_uncharge(p, l);
 	lease_forget(p, l);
 	for (at = &p->leases; *at != l; at = &(*at)->next)

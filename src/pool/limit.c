@@ -71,7 +71,7 @@ static int sum_add(void *arg, const char *key, const char *value, int64_t revisi
 }
 
 /* What a lease costs: each slice as a part of its device, rounded up. */
-static int64_t lease_cost(struct mp_pool *p, const struct lease *l)
+int64_t mp_limit_cost_locked(struct mp_pool *p, const struct lease *l)
 {
 	int64_t sum = 0;
 	unsigned i;
@@ -160,7 +160,7 @@ static int enter_once(struct mp_pool *p, const struct lease *l, const char *leas
 		      const char *record, struct mp_fail *f)
 {
 	char client_gen[128], use[256], prefix[128], cost_text[32];
-	int64_t cost = lease_cost(p, l), client_limit, pool_limit;
+	int64_t cost = mp_limit_cost_locked(p, l), client_limit, pool_limit;
 	struct mp_store_guard guards[2] = {{client_gen, 0}, {"/generation/pool", 0}};
 	struct mp_store_change changes[4] = {{lease_key, record}, {use, cost_text},
 					     {client_gen, "1"}, {"/generation/pool", "1"}};

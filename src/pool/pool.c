@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening, closing and showing the pool of one server. */
 #include "pool/state.h"
+#include "store/journal.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 static void pool_free(struct mp_pool *p)
 {
 	mp_lease_free_all(p);
+	mp_journal_close(p->journal);
 	if (p->epoll >= 0)
 		close(p->epoll);
 	if (p->wake >= 0)
@@ -54,7 +56,8 @@ int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 		pool_free(p);
 		return -1;
 	}
-	if ((p->driver && mp_device_probe(p, f) < 0) || mp_data_open(p, config->data, f) < 0) {
+	if (mp_history_open(p, f) < 0 || (p->driver && mp_device_probe(p, f) < 0) ||
+	     mp_data_open(p, config->data, f) < 0) {
 		mp_data_stop(p);
 		pool_free(p);
 		return -1;

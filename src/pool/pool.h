@@ -139,6 +139,15 @@ json_t *mp_limit_list(struct mp_pool *p);
 /* A disabled client gets no new leases and no answers. */
 int mp_client_disable(struct mp_pool *p, const char *client, bool disable, struct mp_fail *f);
 
+/* ---- History ---- */
+
+void mp_pool_audit(struct mp_pool *p, const char *who, const char *from, const char *what,
+		   const char *object, const char *outcome);
+/* Newest first. */
+json_t *mp_pool_audit_list(struct mp_pool *p, int64_t since, int64_t limit);
+/* GPU-seconds by "client", "user", "host" or "program", running leases included. */
+json_t *mp_pool_stats(struct mp_pool *p, const char *by, int64_t since, struct mp_fail *f);
+
 /* Server, devices and leases, as `list` shows them. */
 json_t *mp_pool_list(struct mp_pool *p);
 

@@ -95,6 +95,7 @@ struct half_open {
 struct mp_pool {
 	pthread_mutex_t lock;
 	struct mp_store *store;
+	struct mp_journal *journal;
 	char *name, *state_dir, *worker, *driver;
 	char address[64]; /* under which clients reach this server, for filters */
 	bool spread;
@@ -157,9 +158,15 @@ int mp_limit_enter_locked(struct mp_pool *p, const struct lease *l, const char *
 int mp_limit_check_locked(struct mp_pool *p, const char *client, const struct mp_want *w,
 			  struct mp_fail *f);
 int mp_limit_leave_locked(struct mp_pool *p, const struct lease *l, const char *lease_key);
+/* What a lease costs, in millionths of a device. */
+int64_t mp_limit_cost_locked(struct mp_pool *p, const struct lease *l);
 /* Seconds, 0: none. */
 int64_t mp_limit_idle_locked(struct mp_pool *p, const char *client);
 bool mp_client_name_good(const char *name);
+
+/* history.c */
+int mp_history_open(struct mp_pool *p, struct mp_fail *f);
+void mp_history_lease_locked(struct mp_pool *p, const struct lease *l);
 
 /* session.c: workers */
 int mp_session_lane_locked(struct mp_pool *p, struct lease *l, const uint8_t id[SESSION_BYTES],

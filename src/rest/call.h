@@ -22,6 +22,7 @@ struct mp_rest_call {
 	const struct mp_rest_row *row;
 	json_t *body; /* an object */
 	char id[64];  /* the path's variable part */
+	const char *refused; /* the word of the error that was answered */
 };
 
 /* Answers an error; f->code is an mp_code. */
@@ -37,6 +38,8 @@ void mp_rest_lease_end(struct mp_rest_call *c);
 void mp_rest_limit_list(struct mp_rest_call *c);
 void mp_rest_limit_set(struct mp_rest_call *c);
 void mp_rest_client_change(struct mp_rest_call *c);
+void mp_rest_stats(struct mp_rest_call *c);
+void mp_rest_audit(struct mp_rest_call *c);
 void mp_rest_token_list(struct mp_rest_call *c);
 void mp_rest_token_create(struct mp_rest_call *c);
 void mp_rest_token_change(struct mp_rest_call *c);

@@ -200,6 +200,9 @@ void mp_rest_lease_end(struct mp_rest_call *c)
 		mp_rest_refuse(c, &f);
 		return;
 	}
+	if (!own)
+		mp_pool_audit(c->pool, c->caller.client, mp_http_peer(c->request), "kill lease", c->id,
+			      "ok");
 	if (own)
 		snprintf(why, sizeof(why), "released");
 	else

@@ -30,6 +30,9 @@ static const struct mp_rest_row table[] = {
 	 "its tokens are refused"},
 	{"POST", "/v1/clients/{id}/enable", MP_ROLE_ADMIN, mp_rest_client_change,
 	 "its tokens work again"},
+	{"GET", "/v1/stats", MP_ROLE_READ, mp_rest_stats,
+	 "GPU-seconds, ?by=client|user|host|program&since=SECONDS"},
+	{"GET", "/v1/audit", MP_ROLE_ADMIN, mp_rest_audit, "who did what, ?since=SECONDS"},
 	{"GET", "/v1/tokens", MP_ROLE_ADMIN, mp_rest_token_list, "every token, without secrets"},
 	{"POST", "/v1/tokens", MP_ROLE_ADMIN, mp_rest_token_create,
 	 "make a token; its text is in this answer alone"},
@@ -69,6 +72,7 @@ void mp_rest_refuse(struct mp_rest_call *c, const struct mp_fail *f)
 		if ((unsigned char)text[i] >= 127)
 			text[i] = '?';
 	json_decref(j);
+	c->refused = row->word;
 	mp_http_answer_json(c->request, row->http ? row->http : 500,
 			    json_pack("{s:{s:s, s:s}}", "error", "code", row->word, "text",
 				      text));
@@ -121,6 +125,18 @@ static bool caller_may(struct mp_rest_call *c, enum mp_role role)
 	return true;
 }
 
+/* "POST /v1/tokens/{id}/revoke" is "token revoke" to people: the path's words say enough. */
+static void audit(struct mp_rest_call *c, const char *outcome)
+{
+	const char *client = json_string_value(json_object_get(c->body, "client"));
+	char what[96];
+
+	snprintf(what, sizeof(what), "%s %s", c->row->method, c->row->path);
+	mp_pool_audit(c->pool, c->caller.client[0] ? c->caller.client : "-",
+		      mp_http_peer(c->request), what, c->id[0] ? c->id : client ? client : "-",
+		      outcome);
+}
+
 void mp_rest_handle(void *arg, struct mp_http_request *r)
 {
 	struct mp_rest_call c = {.pool = arg, .request = r};
@@ -144,6 +160,10 @@ void mp_rest_handle(void *arg, struct mp_http_request *r)
 		}
 		c.row = &table[i];
 		table[i].serve(&c);
+		/* Whatever changes the pool's rules is written down, refused or not. */
+		if (table[i].role >= MP_ROLE_OPERATE && table[i].role < MP_ROLE_COUNT &&
+		    strcmp(table[i].method, "GET"))
+			audit(&c, c.refused ? c.refused : "ok");
 		json_decref(c.body);
 		return;
 	}
@@ -248,4 +268,30 @@ void mp_rest_client_change(struct mp_rest_call *c)
 		mp_rest_refuse(c, &f);
 	else
 		mp_http_answer_json(c->request, 200, json_pack("{s:s}", "client", c->id));
+}
+
+/* ---- History ---- */
+
+static int64_t since_of(struct mp_rest_call *c)
+{
+	const char *since = mp_http_query(c->request, "since");
+
+	return since ? strtoll(since, NULL, 10) : 0;
+}
+
+void mp_rest_stats(struct mp_rest_call *c)
+{
+	const char *by = mp_http_query(c->request, "by");
+	struct mp_fail f = {0};
+	json_t *j = mp_pool_stats(c->pool, by ? by : "client", since_of(c), &f);
+
+	if (j)
+		mp_http_answer_json(c->request, 200, j);
+	else
+		mp_rest_refuse(c, &f);
+}
+
+void mp_rest_audit(struct mp_rest_call *c)
+{
+	mp_http_answer_json(c->request, 200, mp_pool_audit_list(c->pool, since_of(c), 10000));
 }
