@@ -176,6 +176,10 @@ static int pool_start(struct server *s, struct mp_fail *f)
 				   .state_dir = s->state,
 				   .worker = s->worker,
 				   .driver = s->driver,
+				   .offer = s->o.offer,
+				   .reserve = s->o.reserve,
+				   .liveness_ms = (unsigned)(s->o.liveness_s < 86400 ? s->o.liveness_s
+										      : 86400) * 1000,
 				   .spread = s->o.spread};
 	char data[64];
 	int rc;
@@ -348,8 +352,10 @@ int main(int argc, char **argv)
 		return 0;
 	if (rc < 0) {
 		fprintf(stderr, "motorpoold: %s\n", f.text);
-		return mp_code_row(MP_CODE_USAGE)->exit;
+		return mp_code_row((enum mp_code)f.code)->exit;
 	}
+	if (s.o.log)
+		setenv("MOTORPOOL_LOG", s.o.log, 0);
 	mp_log_open(s.o.demo ? MP_LOG_WARN : MP_LOG_INFO);
 	limits_raise();
 	sigemptyset(&signals);

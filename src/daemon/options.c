@@ -1,16 +1,25 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* motorpoold's command line: one table makes the parser and the help. */
+/*
+ * What motorpoold can be told: one table makes the command line, the environment
+ * variables, the keys of the configuration file and the help.  A flag wins over
+ * the environment, that over the file, that over the default.
+ */
 #include "daemon/options.h"
+#include "daemon/config.h"
 #include "client/client.h"
 #include "base/check.h"
 #include "base/version.h"
 
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_COUNT, OPTION_SIZE };
+enum option_kind { OPTION_FLAG, OPTION_TEXT, OPTION_COUNT, OPTION_SIZE, OPTION_TIME };
 
 struct row {
 	const char *name, *arg, *text;
@@ -28,6 +37,10 @@ static const struct row rows[] = {
 	ROW("driver", "PATH", OPTION_TEXT, driver,
 	    "CUDA driver library of the devices (NVIDIA's libcuda.so.1)"),
 	ROW("name", "NAME", OPTION_TEXT, name, "this server's name in lists (the host's name)"),
+	ROW("offer", "UUIDS", OPTION_TEXT, offer, "offer these devices only, comma-separated (all)"),
+	ROW("reserve", "SIZE", OPTION_SIZE, reserve, "memory of each device that is not lent (0)"),
+	ROW("liveness", "T", OPTION_TIME, liveness_s, "a silent client's lease ends after this (30s)"),
+	ROW("log", "LEVEL", OPTION_TEXT, log, "error, warn, info or debug (info)"),
 	ROW("spread", NULL, OPTION_FLAG, spread, "spread leases over devices instead of packing them"),
 	ROW("soft", NULL, OPTION_FLAG, soft, "offer soft GPUs, which run on the CPU"),
 	ROW("demo", NULL, OPTION_FLAG, demo,
@@ -49,8 +62,12 @@ static void help_print(void)
 			 rows[i].arg ? rows[i].arg : "");
 		printf("  %-22s %s\n", left, rows[i].text);
 	}
+	puts("  --config FILE          read this (/etc/motorpool/motorpoold.yaml, when it is there)\n"
+	     "  --check-config         say what holds, and exit");
 	puts("  --help                 this text\n  --version              the release");
-	puts("\nTo try Motorpool on this machine: motorpoold --demo");
+	puts("\nEach is also a key of the file (api: 0.0.0.0:56001) and an environment variable "
+	     "(MOTORPOOLD_API).");
+	puts("To try Motorpool on this machine: motorpoold --demo");
 }
 
 static int option_set(struct mp_options *o, const struct row *r, const char *text,
@@ -61,12 +78,23 @@ static int option_set(struct mp_options *o, const struct row *r, const char *tex
 	char *end;
 
 	switch (r->kind) {
-	case OPTION_FLAG: *(bool *)to = true; return 0;
+	case OPTION_FLAG:
+		if (strcmp(text, "true") && strcmp(text, "false"))
+			return mp_fail_set(f, MP_CODE_USAGE, "%s is true or false, not '%.100s'",
+					   r->name, text);
+		*(bool *)to = *text == 't';
+		return 0;
+	case OPTION_TIME:
+		if (!mp_duration_parse(text, to) || *(int64_t *)to <= 0)
+			return mp_fail_set(f, MP_CODE_USAGE, "%s is a time like 30s, not '%.100s'",
+					   r->name, text);
+		return 0;
 	case OPTION_TEXT:
 		if (!*text)
 			return mp_fail_set(f, MP_CODE_USAGE, "--%s needs a value", r->name);
-		*(const char **)to = text;
-		return 0;
+		/* Kept for the life of the process: a few words, once. */
+		*(char **)to = strdup(text);
+		return *(char **)to ? 0 : mp_fail_set(f, MP_CODE_USAGE, "out of memory");
 	case OPTION_COUNT:
 		n = strtoul(text, &end, 10);
 		if (*end || !n || n > 16)
@@ -83,16 +111,110 @@ static int option_set(struct mp_options *o, const struct row *r, const char *tex
 	return -1;
 }
 
-int mp_options_parse(int argc, char **argv, struct mp_options *ret, struct mp_fail *f)
+static const struct row *row_find(const char *name)
 {
-	struct option longs[MP_ARRAY_LEN(rows) + 3] = {0};
+	size_t i;
+
+	for (i = 0; i < MP_ARRAY_LEN(rows); i++)
+		if (!strcmp(rows[i].name, name))
+			return &rows[i];
+	return NULL;
+}
+
+static int key_set(void *arg, const char *key, const char *value, struct mp_fail *f)
+{
+	const struct row *r = row_find(key);
+
+	/* What only makes sense by hand is no key. */
+	if (!r || !strcmp(key, "demo") || !strcmp(key, "bundle"))
+		return mp_fail_set(f, MP_CODE_CONFIG, "there is no key '%.64s'", key);
+	return option_set(arg, r, value, f);
+}
+
+static int file_take(struct mp_options *o, const char *file, bool must, struct mp_fail *f)
+{
+	static char text[65536];
+	int fd = open(file, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0 && errno == ENOENT && !must)
+		return 0;
+	n = fd < 0 ? -1 : read(fd, text, sizeof(text));
+	if (fd >= 0)
+		close(fd);
+	if (n < 0)
+		return mp_fail_set(f, MP_CODE_CONFIG, "cannot read %s: %s", file, strerror(errno));
+	if (n == (ssize_t)sizeof(text))
+		return mp_fail_set(f, MP_CODE_CONFIG, "%s is too long", file);
+	return mp_config_parse(file, text, (size_t)n, key_set, o, f);
+}
+
+static int environment_take(struct mp_options *o, struct mp_fail *f)
+{
+	char name[64];
+	const char *value;
+	size_t i, k;
+
+	for (i = 0; i < MP_ARRAY_LEN(rows); i++) {
+		snprintf(name, sizeof(name), "MOTORPOOLD_%s", rows[i].name);
+		for (k = 0; name[k]; k++)
+			name[k] = name[k] == '-' ? '_' : (char)toupper((unsigned char)name[k]);
+		value = getenv(name);
+		if (value && *value && option_set(o, &rows[i], value, f) < 0)
+			return -1;
+	}
+	return 0;
+}
+
+static void options_print(const struct mp_options *o)
+{
+	size_t i;
+
+	for (i = 0; i < MP_ARRAY_LEN(rows); i++) {
+		const void *at = (const char *)o + rows[i].offset;
+		const char *text = *(const char *const *)at;
+
+		if (rows[i].kind == OPTION_TEXT && text)
+			printf("%s: %s\n", rows[i].name, text);
+		else if (rows[i].kind == OPTION_FLAG && *(const bool *)at)
+			printf("%s: true\n", rows[i].name);
+		else if (rows[i].kind == OPTION_COUNT && *(const unsigned *)at)
+			printf("%s: %u\n", rows[i].name, *(const unsigned *)at);
+		else if (rows[i].kind == OPTION_SIZE && *(const uint64_t *)at)
+			printf("%s: %lluB\n", rows[i].name,
+			       (unsigned long long)*(const uint64_t *)at);
+		else if (rows[i].kind == OPTION_TIME && *(const int64_t *)at)
+			printf("%s: %llds\n", rows[i].name, (long long)*(const int64_t *)at);
+	}
+}
+
+/* The two that say where the rest is come first, whatever their place. */
+static const char *config_find(int argc, char **argv)
+{
+	const char *file = getenv("MOTORPOOLD_CONFIG");
+	int i;
+
+	for (i = 1; i < argc; i++) {
+		if (!strcmp(argv[i], "--config") && i + 1 < argc)
+			file = argv[i + 1];
+		else if (!strncmp(argv[i], "--config=", 9))
+			file = argv[i] + 9;
+	}
+	return file && *file ? file : NULL;
+}
+
+static int flags_take(int argc, char **argv, struct mp_options *ret, struct mp_fail *f)
+{
+	struct option longs[MP_ARRAY_LEN(rows) + 5] = {0};
 	size_t i;
 	int c, at;
 
 	for (i = 0; i < MP_ARRAY_LEN(rows); i++)
 		longs[i] = (struct option){rows[i].name, rows[i].arg != NULL, NULL, 'o'};
 	longs[i++] = (struct option){"help", 0, NULL, 'h'};
-	longs[i] = (struct option){"version", 0, NULL, 'v'};
+	longs[i++] = (struct option){"version", 0, NULL, 'v'};
+	longs[i++] = (struct option){"config", 1, NULL, 'c'};
+	longs[i] = (struct option){"check-config", 0, NULL, 'C'};
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, ":h", longs, &at)) != -1) {
 		if (c == 'h') {
@@ -103,19 +225,44 @@ int mp_options_parse(int argc, char **argv, struct mp_options *ret, struct mp_fa
 			puts("motorpoold " MP_VERSION);
 			return 1;
 		}
+		if (c == 'c')
+			continue;
+		if (c == 'C') {
+			ret->check = true;
+			continue;
+		}
+		if (c == ':')
+			return mp_fail_set(f, MP_CODE_USAGE, "%s needs a value", argv[optind - 1]);
 		if (c != 'o')
-			return mp_fail_set(f, MP_CODE_USAGE, c == ':' ? "%s needs a value"
-								      : "unknown option %s; see "
-									"motorpoold --help",
+			return mp_fail_set(f, MP_CODE_USAGE, "unknown option %s; see motorpoold --help",
 					   argv[optind - 1]);
-		if (option_set(ret, &rows[at], optarg, f) < 0)
+		if (option_set(ret, &rows[at], optarg ? optarg : "true", f) < 0)
 			return -1;
 	}
 	if (optind < argc)
 		return mp_fail_set(f, MP_CODE_USAGE, "motorpoold takes no argument '%s'",
 				   argv[optind]);
+	return 0;
+}
+
+int mp_options_parse(int argc, char **argv, struct mp_options *ret, struct mp_fail *f)
+{
+	const char *file = config_find(argc, argv);
+	int rc;
+
+	rc = file_take(ret, file ? file : "/etc/motorpool/motorpoold.yaml", file != NULL, f);
+	if (!rc)
+		rc = environment_take(ret, f);
+	if (!rc)
+		rc = flags_take(argc, argv, ret, f);
+	if (rc)
+		return rc;
 	if ((ret->devices || ret->device_memory) && !ret->demo && !ret->soft)
-		return mp_fail_set(f, MP_CODE_USAGE, "--devices and --device-memory make soft GPUs: "
-						     "they need --soft or --demo");
+		return mp_fail_set(f, MP_CODE_CONFIG, "devices and device-memory make soft GPUs: they "
+						      "need --soft or --demo");
+	if (ret->check) {
+		options_print(ret);
+		return 1;
+	}
 	return 0;
 }

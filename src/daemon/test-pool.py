@@ -119,6 +119,27 @@ def test_nothing_configured():
     check(r.returncode == 2 and "0 < F <= 1" in r.stderr, "a bad fraction is a usage error", r)
 
 
+def test_config():
+    def conf(text, *args, **more):
+        (root / "c.yaml").write_text(text)
+        return subprocess.run([DAEMON, "--config", str(root / "c.yaml"), "--check-config", *args], env=dict(env, **more),
+                              capture_output=True, text=True)
+    r = conf("# a server\napi: 127.0.0.1:0\noffer:\n  - GPU-1\n  - GPU-2\nreserve: 512MiB\nspread: true\n")
+    check(r.returncode == 0 and r.stdout == "api: 127.0.0.1:0\noffer: GPU-1,GPU-2\nreserve: 536870912B\nspread: true\n",
+          "a configuration is read and said again", r)
+    check(conf("", ).returncode == 0 and conf("# nothing\n").returncode == 0, "an empty one is fine")
+    r = conf("api: 127.0.0.1:1\n", "--api", "127.0.0.1:3", MOTORPOOLD_API="127.0.0.1:2", MOTORPOOLD_NAME="n")
+    check(r.stdout == "api: 127.0.0.1:3\nname: n\n", "a flag wins over the environment, that over the file", r)
+    for text, line, word in (("api: x\ncolour: red\n", 2, "no key 'colour'"), ("api: 1\napi: 2\n", 2, "came before"),
+                             ("api: [a, [b]]\n", 1, "one word or a list"), ("api: b: c\n", 1, "mapping values"),
+                             ("- x\n", 1, "key: value"), ("reserve: much\n", 1, "size like"),
+                             ("api: &a x\n", 1, "anchors"), ("spread: maybe\n", 1, "true or false"),
+                             ("demo: true\n", 1, "no key"), ("api: a\n---\nname: b\n", 2, "one document")):
+        r = conf(text)
+        check(r.returncode == 78 and f"c.yaml:{line}: " in r.stderr and word in r.stderr,
+              f"a wrong configuration is told with its line: {text!r}", r)
+
+
 def test_list(d):
     check("ready on" in d.line, "the demo tells that it is ready", d.line)
     p = pool()
@@ -399,6 +420,7 @@ def test_restart(d):
 
 def main():
     test_nothing_configured()
+    test_config()
     d = Daemon()
     for t in (test_run, test_waiting, test_holder_killed, test_worker_killed, test_strangers, test_tokens, test_limits,
               test_request, test_idle, test_history,

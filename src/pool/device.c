@@ -16,6 +16,7 @@
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -123,7 +124,21 @@ static bool device_take(json_t *o, unsigned i, struct device *d)
 	return d->uuid[0] && d->memory && !strpbrk(d->uuid, ", \t\n");
 }
 
-int mp_device_probe(struct mp_pool *p, struct mp_fail *f)
+/* Is the UUID in the comma-separated list? */
+static bool is_offered(const char *offer, const char *uuid)
+{
+	size_t n = strlen(uuid);
+	const char *at;
+
+	if (!offer)
+		return true;
+	for (at = offer; at; at = strchr(at, ',') ? strchr(at, ',') + 1 : NULL)
+		if (!strncasecmp(at, uuid, n) && (at[n] == ',' || !at[n]))
+			return true;
+	return false;
+}
+
+int mp_device_probe(struct mp_pool *p, const char *offer, uint64_t reserve, struct mp_fail *f)
 {
 	struct mp_buf text;
 	json_t *j = NULL, *list;
@@ -158,6 +173,17 @@ int mp_device_probe(struct mp_pool *p, struct mp_fail *f)
 				    p->driver, i);
 			goto out;
 		}
+	for (i = 0; i < n; i++) {
+		struct device *d = &p->devices[i];
+
+		if (reserve >= d->memory) {
+			mp_fail_set(f, 0, "the reserve leaves nothing of device %u (%s)", i, d->uuid);
+			goto out;
+		}
+		d->reserve = reserve;
+		d->memory -= reserve;
+		d->disabled = !is_offered(offer, d->uuid);
+	}
 	p->ndevices = n;
 	rc = 0;
 out:

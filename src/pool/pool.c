@@ -56,7 +56,7 @@ int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 		pool_free(p);
 		return -1;
 	}
-	if (mp_history_open(p, f) < 0 || (p->driver && mp_device_probe(p, f) < 0) ||
+	if (mp_history_open(p, f) < 0 || (p->driver && mp_device_probe(p, config->offer, config->reserve, f) < 0) ||
 	     mp_data_open(p, config->data, f) < 0) {
 		mp_data_stop(p);
 		pool_free(p);
@@ -182,9 +182,9 @@ static json_t *device_json(const struct device *d)
 {
 	uint64_t left = d->disabled || d->exclusive ? 0 : d->memory - d->charged;
 
-	return json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:i, s:b, s:s}", "index", (int)d->index,
+	return json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:b, s:s}", "index", (int)d->index,
 			 "uuid", d->uuid, "name", d->name, "capability", d->capability, "memory",
-			 (json_int_t)d->memory, "free", (json_int_t)left, "leases", (int)d->leases,
+			 (json_int_t)d->memory, "free", (json_int_t)left, "reserve", (json_int_t)d->reserve, "leases", (int)d->leases,
 			 "exclusive", d->exclusive, "state", d->disabled ? "disabled" : "ok");
 }
 

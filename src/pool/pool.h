@@ -31,6 +31,8 @@ struct mp_pool_config {
 	const char *worker;	/* path of motorpool-worker */
 	const char *driver;	/* driver library: path or loader name; NULL: no devices */
 	const char *data;	/* listeners, comma-separated: ADDR:PORT, [ADDR]:PORT, unix:PATH */
+	const char *offer;	/* UUIDs to offer, comma-separated; NULL: all */
+	uint64_t reserve;	/* bytes of each device that are not lent */
 	bool spread;		/* placement: spread over devices instead of packing */
 	unsigned liveness_ms;	/* a silent holder's lease ends after this; 0: 30 s */
 };

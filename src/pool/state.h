@@ -25,7 +25,8 @@
 struct device {
 	unsigned index;
 	char uuid[64], name[96], capability[16], pci[32];
-	uint64_t memory, context_memory;
+	uint64_t memory; /* to lend: without the reserve */
+	uint64_t context_memory, reserve;
 	uint64_t charged; /* sum of the slices on it */
 	unsigned leases;
 	bool exclusive; /* lent whole */
@@ -115,7 +116,7 @@ struct mp_pool {
 };
 
 /* device.c */
-int mp_device_probe(struct mp_pool *p, struct mp_fail *f);
+int mp_device_probe(struct mp_pool *p, const char *offer, uint64_t reserve, struct mp_fail *f);
 struct device *mp_device_find_locked(struct mp_pool *p, const char *uuid);
 
 /* place.c: pure; the tables are not changed. */
