@@ -21,6 +21,7 @@ static const struct mp_code_row table[MP_CODE_COUNT] = {
 	[MP_CODE_FORBIDDEN] = {"forbidden", 403, 83, "the token's role does not allow this"},
 	[MP_CODE_NEVER] = {"never-fits", 422, 84, "more than any server of the pool has"},
 	[MP_CODE_QUORUM] = {"no-quorum", 503, 85, "the pool's store cannot be written now"},
+	[MP_CODE_UNHEALTHY] = {"unhealthy", 0, 86, "a check of `health` failed"},
 	[MP_CODE_TIMEOUT] = {"timed-out", 0, 124, "waited as long as --timeout allows"},
 	[MP_CODE_NOT_EXECUTABLE] = {"not-executable", 0, 126, "the program cannot be executed"},
 	[MP_CODE_NO_PROGRAM] = {"no-program", 0, 127, "the program was not found"},

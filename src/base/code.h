@@ -24,6 +24,7 @@ enum mp_code {
 	MP_CODE_FORBIDDEN,	/* the token's role does not allow it */
 	MP_CODE_NEVER,		/* more than any server of the pool has */
 	MP_CODE_QUORUM,		/* the store has lost its majority */
+	MP_CODE_UNHEALTHY,	/* health: a check failed */
 	MP_CODE_TIMEOUT,	/* waited as long as was asked */
 	MP_CODE_NOT_EXECUTABLE, /* run: the program is not executable */
 	MP_CODE_NO_PROGRAM,	/* run: the program was not found */

@@ -57,6 +57,7 @@ void mp_table_cell(struct mp_table *t, const char *fmt, ...) __attribute__((form
 /* Align column i to the right. */
 void mp_table_right(struct mp_table *t, unsigned i);
 void mp_table_print(struct mp_table *own_table, bool skip_first_row);
+void mp_table_free(struct mp_table *own_table);
 
 /* Sets what a program needs to find this lease: variables and library path. */
 int mp_cli_environment(const json_t *lease, const char *data, const char *server,
@@ -68,6 +69,7 @@ int mp_cli_run(struct mp_cli *c);
 int mp_cli_request(struct mp_cli *c);
 int mp_cli_use(struct mp_cli *c);
 int mp_cli_release(struct mp_cli *c);
+int mp_cli_health(struct mp_cli *c);
 int mp_cli_stats(struct mp_cli *c);
 int mp_cli_audit(struct mp_cli *c);
 int mp_cli_limit_list(struct mp_cli *c);

@@ -82,6 +82,8 @@ static const struct command {
 	 COMMON, 1, 1},
 	{"client disable", "CLIENT", "refuse all of a client's tokens", mp_cli_client_change, COMMON, 1, 1},
 	{"client enable", "CLIENT", "take a client's tokens again", mp_cli_client_change, COMMON, 1, 1},
+	{"health", "", "named checks of client and server, with remedies", mp_cli_health,
+	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"stats", "", "GPU-hours by client, user, host or program", mp_cli_stats,
 	 COMMON | BIT(O_BY) | BIT(O_SINCE) | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"audit", "", "who changed what", mp_cli_audit,

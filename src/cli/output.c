@@ -114,8 +114,15 @@ void mp_table_print(struct mp_table *own_table, bool skip_first_row)
 			printf("%-*s", (int)width[c], t->cells[i]);
 		fputs(c == t->columns - 1 ? "\n" : "  ", stdout);
 	}
-	for (i = 0; i < t->n; i++)
-		free(t->cells[i]);
-	free(t->cells);
-	free(t);
+	mp_table_free(t);
+}
+
+void mp_table_free(struct mp_table *own_table)
+{
+	size_t i;
+
+	for (i = 0; i < own_table->n; i++)
+		free(own_table->cells[i]);
+	free(own_table->cells);
+	free(own_table);
 }

@@ -374,6 +374,15 @@ def test_history():
     check(re.search(r"alice .* GET /v1/tokens +- +forbidden", a) is None and "kill lease" in a, "and who killed a lease", a)
 
 
+def test_health():
+    b = motorpool("health")
+    rows = {c["check"]: c for c in json.loads(motorpool("health", "--json").stdout)["checks"]}
+    check(b.returncode == 0 and rows["store"]["state"] == "ok" and rows["clock"]["state"] == "ok"
+          and rows["bundle"]["where"] == "client" and rows["devices"]["where"] == "s1", "health is told by named checks", b)
+    b = motorpool("health", "--bundle", str(root / "other"))
+    check(b.returncode == 86 and "fail" in b.stdout and "start motorpoold" in b.stdout, "and what to do", b)
+
+
 def test_concurrency():
     seen = []
 
@@ -423,7 +432,7 @@ def main():
     test_config()
     d = Daemon()
     for t in (test_run, test_waiting, test_holder_killed, test_worker_killed, test_strangers, test_tokens, test_limits,
-              test_request, test_idle, test_history,
+              test_request, test_idle, test_history, test_health,
               test_concurrency):
         if t is test_run:
             test_list(d)

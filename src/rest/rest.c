@@ -30,6 +30,7 @@ static const struct mp_rest_row table[] = {
 	 "its tokens are refused"},
 	{"POST", "/v1/clients/{id}/enable", MP_ROLE_ADMIN, mp_rest_client_change,
 	 "its tokens work again"},
+	{"GET", "/v1/health", MP_ROLE_READ, mp_rest_health, "named checks of this server"},
 	{"GET", "/v1/stats", MP_ROLE_READ, mp_rest_stats,
 	 "GPU-seconds, ?by=client|user|host|program&since=SECONDS"},
 	{"GET", "/v1/audit", MP_ROLE_ADMIN, mp_rest_audit, "who did what, ?since=SECONDS"},
@@ -185,6 +186,11 @@ void mp_rest_version(struct mp_rest_call *c)
 void mp_rest_pool(struct mp_rest_call *c)
 {
 	mp_http_answer_json(c->request, 200, mp_pool_list(c->pool));
+}
+
+void mp_rest_health(struct mp_rest_call *c)
+{
+	mp_http_answer_json(c->request, 200, mp_pool_health(c->pool));
 }
 
 void mp_rest_whoami(struct mp_rest_call *c)
