@@ -31,35 +31,60 @@ static uint32_t load_be(const uint8_t *p)
 	return __builtin_bswap32(v);
 }
 
-/* 6.2.2 */
+/*
+ * 6.2.2.  One round, with the roles of the eight variables turned by the caller instead of
+ * their values moved.
+ */
+#define ROUND(a, b, c, d, e, f, g, h, t)                                                      \
+	do {                                                                                  \
+		uint32_t t1 = h + (rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25)) +                  \
+			      (g ^ (e & (f ^ g))) + round_constant[t] + w[(t) & 15];          \
+		d += t1;                                                                      \
+		h = t1 + (rotr(a, 2) ^ rotr(a, 13) ^ rotr(a, 22)) + ((a & b) | (c & (a | b))); \
+	} while (0)
+
+/* The schedule needs only its last sixteen words. */
+static void schedule_advance(uint32_t w[16])
+{
+	int t;
+
+	for (t = 0; t < 16; t++) {
+		uint32_t a = w[(t + 14) & 15], b = w[(t + 1) & 15];
+
+		w[t] += (rotr(a, 17) ^ rotr(a, 19) ^ a >> 10) + w[(t + 9) & 15] +
+			(rotr(b, 7) ^ rotr(b, 18) ^ b >> 3);
+	}
+}
+
 static void blocks_hash(uint32_t state[8], const uint8_t *p, size_t n)
 {
 	for (; n; n--, p += 64) {
-		uint32_t w[64], v[8];
+		uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
+		uint32_t e = state[4], f = state[5], g = state[6], h = state[7], w[16];
 		int t;
 
 		for (t = 0; t < 16; t++)
 			w[t] = load_be(p + 4 * t);
-		for (; t < 64; t++) {
-			uint32_t a = w[t - 2], b = w[t - 15];
-
-			w[t] = (rotr(a, 17) ^ rotr(a, 19) ^ a >> 10) + w[t - 7] +
-			       (rotr(b, 7) ^ rotr(b, 18) ^ b >> 3) + w[t - 16];
+		for (t = 0; t < 64; t += 8) {
+			if (t && !(t & 15))
+				schedule_advance(w);
+			ROUND(a, b, c, d, e, f, g, h, t);
+			ROUND(h, a, b, c, d, e, f, g, t + 1);
+			ROUND(g, h, a, b, c, d, e, f, t + 2);
+			ROUND(f, g, h, a, b, c, d, e, t + 3);
+			ROUND(e, f, g, h, a, b, c, d, t + 4);
+			ROUND(d, e, f, g, h, a, b, c, t + 5);
+			ROUND(c, d, e, f, g, h, a, b, t + 6);
+			ROUND(b, c, d, e, f, g, h, a, t + 7);
 		}
-		memcpy(v, state, sizeof(v));
-		for (t = 0; t < 64; t++) {
-			uint32_t e = v[4], a = v[0];
-			uint32_t t1 = v[7] + (rotr(e, 6) ^ rotr(e, 11) ^ rotr(e, 25)) +
-				      ((e & v[5]) ^ (~e & v[6])) + round_constant[t] + w[t];
-			uint32_t t2 = (rotr(a, 2) ^ rotr(a, 13) ^ rotr(a, 22)) +
-				      ((a & v[1]) ^ (a & v[2]) ^ (v[1] & v[2]));
-
-			memmove(v + 1, v, 7 * sizeof(v[0]));
-			v[4] += t1;
-			v[0] = t1 + t2;
-		}
-		for (t = 0; t < 8; t++)
-			state[t] += v[t];
+		state[0] += a;
+		state[1] += b;
+		state[2] += c;
+		state[3] += d;
+		state[4] += e;
+		state[5] += f;
+		state[6] += g;
+		state[7] += h;
 	}
 }
 
