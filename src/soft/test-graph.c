@@ -292,8 +292,8 @@ MP_TEST(capture_rules)
 	MP_OK(cuStreamWaitEvent(t, e, 0));
 	MP_OK(cuLaunchHostFunc(t, note, NULL));
 	MP_IS(cuStreamEndCapture(s, &g), CUDA_ERROR_STREAM_CAPTURE_UNJOINED);
-	MP_OK(cuStreamQuery(t));
-	MP_OK(cuStreamQuery(NULL));
+	MP_OK(cuStreamSynchronize(t));
+	MP_OK(cuStreamSynchronize(NULL));
 	MP_OK(cuEventDestroy_v2(e));
 	MP_OK(cuEventDestroy_v2(f));
 	MP_OK(cuStreamDestroy_v2(s));
