@@ -118,6 +118,8 @@ static CUresult heap_set(struct CUctx_st *ctx, size_t size)
 		mp_memory_unlock();
 	}
 	if (ctx->space.heap_base)
+		mp_exec_heap_forget(ctx->space.heap_base);
+	if (ctx->space.heap_base)
 		mp_memory_release(ctx->space.heap_base, MP_RANGE_MODULE);
 	ctx->space.heap_base = addr;
 	ctx->space.heap_size = size;
@@ -150,6 +152,7 @@ static CUresult context_open(struct CUctx_st *ctx, unsigned flags)
 		.size = MP_SOFT_WINDOW_SIZE,
 		.extra = mp_memory_extra,
 		.print = mp_print_add,
+		.print_error = mp_print_error,
 		.arg = ctx,
 	};
 	pthread_mutex_init(&ctx->print.lock, NULL);

@@ -493,6 +493,8 @@ void mp_graph_block_free(uint64_t addr);
 /* ---- printf (printf.c) ---- */
 
 void mp_print_add(void *ctx, const char *text, size_t n);
+/* A failed assert: to standard error at once. */
+void mp_print_error(void *ctx, const char *text, size_t n);
 /* At the calls that synchronise, as NVIDIA's driver does. */
 void mp_print_flush(struct CUctx_st *ctx);
 

@@ -39,6 +39,12 @@ void mp_print_add(void *arg, const char *text, size_t n)
 	pthread_mutex_unlock(&p->lock);
 }
 
+void mp_print_error(void *arg, const char *text, size_t n)
+{
+	(void)arg;
+	fwrite(text, 1, n, stderr);
+}
+
 void mp_print_flush(struct CUctx_st *ctx)
 {
 	struct mp_print *p = &ctx->print;
