@@ -117,7 +117,7 @@ static bool set_model(struct mp_soft_config *c, const char *s)
 {
 	if (!*s || strlen(s) >= sizeof(c->model))
 		return false;
-	strcpy(c->model, s);
+	memcpy(c->model, s, strlen(s) + 1);
 	return true;
 }
 
@@ -167,7 +167,7 @@ static bool set_dir(struct mp_soft_config *c, const char *s)
 {
 	if (!*s || strlen(s) >= sizeof(c->dir))
 		return false;
-	strcpy(c->dir, s);
+	memcpy(c->dir, s, strlen(s) + 1);
 	return true;
 }
 
@@ -234,7 +234,7 @@ void mp_soft_config_dir(char *out, size_t n)
 	const char *dir = getenv("MOTORPOOL_SOFT_DIR");
 
 	if (dir && *dir && strlen(dir) < n)
-		strcpy(out, dir);
+		memcpy(out, dir, strlen(dir) + 1);
 	else
 		default_dir(out, n);
 	if (mkdir(out, 0700) && errno != EEXIST)

@@ -6,6 +6,8 @@
 #ifndef MP_SOFT_TEST_FIXTURE_H
 #define MP_SOFT_TEST_FIXTURE_H
 
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,11 +33,14 @@ static char fixture_dir[] = "/tmp/motorpool-test-XXXXXX";
 
 static void fixture_gone(void)
 {
-	char cmd[128];
+	DIR *d = opendir(fixture_dir);
+	struct dirent *e;
 
-	snprintf(cmd, sizeof(cmd), "rm -rf '%s'", fixture_dir);
-	if (system(cmd))
-		perror(cmd);
+	while (d && (e = readdir(d)))
+		unlinkat(dirfd(d), e->d_name, 0);
+	if (d)
+		closedir(d);
+	rmdir(fixture_dir);
 }
 
 /* Before the first CUDA call of the process. */
