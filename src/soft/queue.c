@@ -69,11 +69,11 @@ struct lane {
 	pthread_mutex_t lock;
 	pthread_cond_t more;
 	struct mp_op *first, **last;
-	unsigned threads, idle, most;
+	unsigned threads, idle, most, queued;
 };
 
 static struct lane copies = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, .most = 3};
-static struct lane hosts = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, .most = 8};
+static struct lane hosts = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, .most = 16};
 
 static void perform(struct mp_op *op);
 
@@ -90,6 +90,7 @@ static void *lane_run(void *arg)
 			pthread_cond_wait(&l->more, &l->lock);
 		l->idle--;
 		op = l->first;
+		l->queued--;
 		l->first = op->next;
 		if (!l->first)
 			l->last = &l->first;
@@ -105,7 +106,8 @@ static bool lane_add(struct lane *l, struct mp_op *op)
 	bool good = true;
 
 	pthread_mutex_lock(&l->lock);
-	if (!l->idle && l->threads < l->most) {
+	/* An idle thread that has been woken may not have taken its op yet: count ops, not threads. */
+	if (l->queued >= l->idle && l->threads < l->most) {
 		if (thread_start(lane_run, l))
 			l->threads++;
 		else if (!l->threads)
@@ -115,6 +117,7 @@ static bool lane_add(struct lane *l, struct mp_op *op)
 		if (!l->last)
 			l->last = &l->first;
 		op->next = NULL;
+		l->queued++;
 		*l->last = op;
 		l->last = &op->next;
 		pthread_cond_signal(&l->more);
