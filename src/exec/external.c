@@ -118,7 +118,7 @@ static const char *conversion(struct format *f, const char *p, struct mp_buf *ou
 		break;
 	case 'd': case 'i':
 		v = next_arg(f, size);
-		strcat(spec, "lld");
+		snprintf(spec + strlen(spec), sizeof(spec) - strlen(spec), "lld");
 		mp_buf_printf(out, spec, size == 8 ? (long long)v : half == 1 ? (short)v :
 			      half > 1 ? (signed char)v : (long long)(int32_t)v);
 		break;
@@ -132,20 +132,20 @@ static const char *conversion(struct format *f, const char *p, struct mp_buf *ou
 		break;
 	case 'c':
 		v = next_arg(f, 4);
-		strcat(spec, "c");
+		snprintf(spec + strlen(spec), sizeof(spec) - strlen(spec), "c");
 		mp_buf_printf(out, spec, (int)v);
 		break;
 	case 'p':
 		v = next_arg(f, 8);
 		n = strlen(spec);
-		strcat(spec, "p");
+		snprintf(spec + strlen(spec), sizeof(spec) - strlen(spec), "p");
 		mp_buf_printf(out, spec, (void *)(uintptr_t)v);
 		break;
 	case 's':
 		v = next_arg(f, 8);
 		mp_buf_init(&text, STRING_MAX + 16);
 		string_read(f->w, f->lane, v, &text);
-		strcat(spec, "s");
+		snprintf(spec + strlen(spec), sizeof(spec) - strlen(spec), "s");
 		mp_buf_printf(out, spec, text.data ? text.data : "");
 		mp_buf_fini(&text);
 		break;

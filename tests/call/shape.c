@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Copies with a shape: pitched rectangles and boxes in every direction, sync and async, with offsets; pitched allocation. */
+/*
+ * Copies with a shape: pitched rectangles and boxes in every direction, sync and async, with
+ * offsets; pitched allocation.
+ */
 #include "call.h"
 
 #define W 133
@@ -22,7 +25,8 @@ static void box(unsigned char *out, const unsigned char *in, size_t x, size_t y,
 
 static void flat(CUstream s, int async, CUdeviceptr p, CUdeviceptr q)
 {
-	CUDA_MEMCPY2D c = {.srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = from, .srcPitch = PITCH, .srcXInBytes = 11, .srcY = 2,
+	CUDA_MEMCPY2D c = {.srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = from, .srcPitch = PITCH,
+			   .srcXInBytes = 11, .srcY = 2,
 			   .dstMemoryType = CU_MEMORYTYPE_DEVICE, .dstDevice = p, .dstPitch = 256, .WidthInBytes = W, .Height = H};
 	unsigned i, wrong = 0;
 
