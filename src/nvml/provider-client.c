@@ -222,6 +222,24 @@ static int memory_answers(int fd, uint32_t each, struct mp_fail *f)
 	return 0;
 }
 
+/* The session ends in order: a server that lost a client would write it down. */
+static void farewell(int fd, uint64_t ticket)
+{
+	struct mp_msg_bye m = {0};
+	uint32_t n = (uint32_t)mp_align_up(sizeof(struct mp_record) + mp_size_bye(&m), 8);
+	struct mp_frame h = {.kind = MP_FRAME_RECORDS, .ticket = ticket, .length = n};
+	_Alignas(8) uint8_t record[64] = {0};
+	struct mp_record *r = (struct mp_record *)(void *)record;
+
+	assert(n <= sizeof(record));
+	r->length = n;
+	r->call = MP_REC_bye;
+	r->thread = 1;
+	mp_put_bye((uint8_t *)(r + 1), &m);
+	if (!mp_net_send(fd, &h, sizeof(h)))
+		(void)mp_net_send(fd, record, n);
+}
+
 static int exchange(const char *list, const uint8_t secret[MP_SECRET_BYTES], struct mp_fail *f)
 {
 	struct mp_frame h;
@@ -242,6 +260,8 @@ static int exchange(const char *list, const uint8_t secret[MP_SECRET_BYTES], str
 		rc = each < 0 ? mp_fail_set(f, 1, "the server is gone")
 			      : memory_answers(fd, (uint32_t)each, f);
 	}
+	if (!rc)
+		farewell(fd, MP_TICKET_FIRST + (uint64_t)each * ndevices);
 	close(fd);
 	return rc;
 }
