@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Copies with a shape: pitched rectangles and boxes in every direction, sync and async, with
- * offsets; pitched allocation.
+ * Copies with a shape: pitched rectangles and boxes in every direction, sync and async,
+ * with offsets; pitched allocation.
  */
 #include "call.h"
 
