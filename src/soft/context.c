@@ -757,7 +757,7 @@ CUresult cuCtxEnablePeerAccess(CUcontext peerContext, unsigned int Flags)
 
 	if (Flags)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (!mp_handle_live(MP_CONTEXT, peerContext) || !peerContext->active)
+	if (!mp_handle_live(MP_CONTEXT, peerContext) || !peerContext->active || peerContext == ctx)
 		return CUDA_ERROR_INVALID_CONTEXT;
 	if (peerContext->device == ctx->device)
 		return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;

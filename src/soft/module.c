@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <ctype.h>
 #include <string.h>
 
 static uint64_t variable_get(void *arg, size_t size, size_t align)
@@ -51,6 +52,40 @@ CUresult mp_exec_result(enum mp_exec_outcome outcome)
 	return CUDA_ERROR_UNKNOWN;
 }
 
+/* Newest PTX that a driver of CUDA_VERSION takes: 9.0 with CUDA 13.0 (PTX ISA, release notes). */
+#define PTX_NEWEST 90
+
+/* Is the text's .version newer? It stands before everything but comments (PTX ISA 11.1). */
+static bool ptx_too_new(const char *ptx, size_t len)
+{
+	const char *end = ptx + len, *p;
+	unsigned major = 0, minor = 0;
+
+	while (ptx < end) {
+		if (isspace((unsigned char)*ptx)) {
+			ptx++;
+		} else if (end - ptx > 2 && ptx[0] == '/' && ptx[1] == '/') {
+			p = memchr(ptx, '\n', end - ptx);
+			ptx = p ? p + 1 : end;
+		} else if (end - ptx > 2 && ptx[0] == '/' && ptx[1] == '*') {
+			p = memmem(ptx + 2, end - ptx - 2, "*/", 2);
+			ptx = p ? p + 2 : end;
+		} else {
+			break;
+		}
+	}
+	if (end - ptx < 9 || memcmp(ptx, ".version", 8))
+		return false;
+	for (p = ptx + 8; p < end && (*p == ' ' || *p == '\t'); p++)
+		;
+	for (; p < end && isdigit((unsigned char)*p) && major < 1000; p++)
+		major = major * 10 + (*p - '0');
+	if (p < end && *p == '.')
+		for (p++; p < end && isdigit((unsigned char)*p) && minor < 1000; p++)
+			minor = minor * 10 + (*p - '0');
+	return major * 10 + minor > PTX_NEWEST;
+}
+
 CUresult mp_module_make(struct CUctx_st *ctx, const char *ptx, size_t len, struct mp_jit *j,
 			struct CUmod_st **ret)
 {
@@ -62,6 +97,11 @@ CUresult mp_module_make(struct CUctx_st *ctx, const char *ptx, size_t len, struc
 
 	if (!m)
 		return CUDA_ERROR_OUT_OF_MEMORY;
+	if (ptx_too_new(ptx, len)) {
+		mp_jit_error(j, "the PTX text has a .version that this driver does not know");
+		mp_handle_free(MP_MODULE, m);
+		return CUDA_ERROR_UNSUPPORTED_PTX_VERSION;
+	}
 	o = mp_exec_module_load(ptx, len, &alloc, &m->exec, err, sizeof(err));
 	if (o) {
 		if (o == MP_EXEC_BAD_PTX)
