@@ -18,9 +18,11 @@ static const struct {
 			    {"../worker/motorpool-worker", "../libexec/motorpool/motorpool-worker",
 			     "motorpool-worker"}},
 	[MP_PART_SOFT] = {"MOTORPOOL_SOFT_DRIVER", "",
-			  {"../soft/libcuda.so.1", MP_LIBDIR_RELATIVE "/motorpool/soft/libcuda.so.1"}},
+			  {"../soft/gpu/libcuda.so.1", MP_LIBDIR_RELATIVE "/motorpool/soft/libcuda.so.1"}},
 	[MP_PART_LIBDIR] = {"MOTORPOOL_LIBDIR", "/libcuda.so.1",
 			    {"../shim", MP_LIBDIR_RELATIVE "/motorpool"}},
+	[MP_PART_NVMLDIR] = {"MOTORPOOL_NVMLDIR", "/libnvidia-ml.so.1",
+			     {"../nvml/client", MP_LIBDIR_RELATIVE "/motorpool"}},
 };
 
 bool mp_where(enum mp_part part, char *path, size_t size)

@@ -34,9 +34,11 @@ static void on_signal(int sig)
 static int library_path_set(const char *dir)
 {
 	const char *old = getenv("LD_LIBRARY_PATH");
-	char *value;
+	char nvml[4096], *value;
+	bool apart = mp_where(MP_PART_NVMLDIR, nvml, sizeof(nvml)) && strcmp(nvml, dir);
 
-	if (asprintf(&value, "%s%s%s", dir, old && *old ? ":" : "", old && *old ? old : "") < 0)
+	if (asprintf(&value, "%s%s%s%s%s", dir, apart ? ":" : "", apart ? nvml : "", old && *old ? ":" : "",
+		     old && *old ? old : "") < 0)
 		return -1;
 	setenv("LD_LIBRARY_PATH", value, 1);
 	free(value);
