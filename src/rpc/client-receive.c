@@ -197,7 +197,12 @@ static int take_frame(struct mp_session *s, const struct mp_frame *f, const uint
 		if (s->ops.need)
 			s->ops.need(s->arg, f->ticket, p);
 		return 0;
-	case MP_FRAME_CALL:
+	case MP_FRAME_CALL: /* the function may look at what earlier copies brought */
+		if (f->length >= 4) {
+			memcpy(&call, p, 4);
+			if (bulk_reach(s, call))
+				return -1;
+		}
 		if (s->ops.call)
 			s->ops.call(s->arg, f->ticket, f->extra);
 		return 0;

@@ -70,6 +70,7 @@ static void small_passed(struct mp_worker *w, struct wait *wt, CUresult status)
 	if (!status)
 		mp_say(w, MP_FRAME_DATA, wt->ticket, 0, sm->stage, sm->n);
 	mp_download_answer(w, wt->ticket, sm->reply, status);
+	atomic_fetch_sub(&w->downloads, 1);
 	mp_slab_drop(w, sm->slab);
 	free(sm);
 }
@@ -92,6 +93,7 @@ static CUresult small(struct mp_job *job, CUdeviceptr src, size_t n, bool reply)
 	}
 	sm->slab = s->slab;
 	mp_slab_hold(sm->slab);
+	atomic_fetch_add(&w->downloads, 1);
 	job->later = true;
 	mp_wait_add(w, job->ctx, &s->q, s->handle, small_passed, sm, job->ticket, 0);
 	return CUDA_SUCCESS;
@@ -103,6 +105,7 @@ static void send_later(struct mp_worker *w, struct chunk *c)
 {
 	pthread_mutex_lock(&w->send_lock);
 	c->next = NULL;
+	atomic_fetch_add(&w->pieces_queued, 1);
 	*w->send_tail = c;
 	w->send_tail = &c->next;
 	pthread_cond_signal(&w->send_wake);
@@ -154,6 +157,7 @@ static void all_issued(struct download *d)
 static void finish(struct mp_worker *w, struct download *d)
 {
 	mp_download_answer(w, d->ticket, d->reply, d->error);
+	atomic_fetch_sub(&w->downloads, 1);
 	free(d);
 }
 
@@ -202,6 +206,7 @@ static void send_whole(struct mp_worker *w, struct download *d)
 	if (!d->error)
 		mp_download_bytes(w, d->ticket, d->whole, d->total);
 	mp_download_answer(w, d->ticket, d->reply, d->error);
+	atomic_fetch_sub(&w->downloads, 1);
 	if (!mp_context_current(w, d->ctx) && w->drv.cuMemFreeHost)
 		(void)w->drv.cuMemFreeHost(d->whole);
 	free(d);
@@ -211,6 +216,7 @@ static void begin(struct mp_worker *w, struct download *d)
 {
 	pthread_mutex_lock(&w->send_lock);
 	d->next = NULL;
+	atomic_fetch_add(&w->begins_queued, 1);
 	*w->begin_tail = d;
 	w->begin_tail = &d->next;
 	pthread_cond_signal(&w->send_wake);
@@ -273,13 +279,17 @@ void *mp_download_main(void *worker)
 		pthread_mutex_unlock(&w->send_lock);
 		if (atomic_load(&w->ended))
 			return NULL;
-		if (c)
+		if (c) {
 			send_piece(w, c);
+			atomic_fetch_add(&w->pieces_sent, 1);
+		}
 		/* Without a chunk it waits for one that another copy gives back, here. */
-		if (starved && start(w, starved))
-			starved = NULL;
-		if (d && !start(w, d))
+		if (!starved)
 			starved = d;
+		if (starved && start(w, starved)) {
+			starved = NULL;
+			atomic_fetch_add(&w->begins_served, 1);
+		}
 	}
 }
 
@@ -330,6 +340,7 @@ static CUresult large(struct mp_job *job, CUdeviceptr src, size_t n, bool reply)
 		free(d);
 		return e;
 	}
+	atomic_fetch_add(&w->downloads, 1);
 	job->state = s;
 	d->job = job;
 	d->src = src;
@@ -359,6 +370,7 @@ CUresult mp_download_whole(struct mp_job *job, uint8_t *own_whole, size_t n, boo
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	}
 	d->whole = own_whole;
+	atomic_fetch_add(&job->w->downloads, 1);
 	job->later = true;
 	mp_wait_add(job->w, d->ctx, &d->stream->q, d->stream->handle, stream_here, d, 0, 0);
 	return CUDA_SUCCESS;

@@ -25,15 +25,37 @@ struct host_call {
 	struct host_call *next;
 	struct mp_worker *w;
 	uint64_t ticket, serial;
+	bool ready; /* guarded by host_lock */
 	unsigned due; /* HOST_DONE that came for it; guarded by host_lock */
 };
+
+static void bytes_passed(struct mp_worker *w, struct wait *wt, CUresult status)
+{
+	struct host_call *h = wt->arg;
+
+	pthread_mutex_lock(&w->host_lock);
+	h->ready = true;
+	pthread_cond_broadcast(&w->host_wake);
+	pthread_mutex_unlock(&w->host_lock);
+}
 
 static void CUDA_CB host_fn(void *arg)
 {
 	struct host_call *h = arg;
 	struct mp_worker *w = h->w;
+	uint32_t bulk[2] = {0};
 
-	mp_say(w, MP_FRAME_CALL, h->ticket, h->serial, NULL, 0);
+	/* The function may look at what earlier copies brought. */
+	if (atomic_load(&w->downloads)) {
+		h->ready = false;
+		mp_wait_bytes(w, &w->host_q, bytes_passed, h);
+		pthread_mutex_lock(&w->host_lock);
+		while (!h->ready && !atomic_load(&w->ended))
+			pthread_cond_wait(&w->host_wake, &w->host_lock);
+		pthread_mutex_unlock(&w->host_lock);
+	}
+	bulk[0] = w->out[1] ? mp_outlet_count(w->out[1]) : 0;
+	mp_say(w, MP_FRAME_CALL, h->ticket, h->serial, bulk, sizeof(bulk));
 	pthread_mutex_lock(&w->host_lock);
 	while (!h->due && !atomic_load(&w->ended))
 		pthread_cond_wait(&w->host_wake, &w->host_lock);

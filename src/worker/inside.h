@@ -96,6 +96,8 @@ struct wait {
 	void (*done)(struct mp_worker *w, struct wait *wt, CUresult status);
 	void *arg;
 	uint64_t ticket, number;
+	bool behind; /* done() comes behind all bytes that lay before it: see wait.c */
+	uint64_t pass, pieces, begins;
 };
 
 /* Waits of one stream of the driver, in the order of their events. Completion thread only, but for `pending`. */
@@ -231,7 +233,7 @@ struct mp_worker {
 	struct mp_drv drv;
 	bool process; /* the end of the session is the end of the process */
 	const char *lease;
-	int control_fd, listen_fd;
+	int control_fd;
 	pthread_mutex_t lane_lock;
 	pthread_cond_t lane_wake;
 	unsigned lanes MP_GUARDED_BY(lane_lock); /* bits of those that are there */
@@ -300,6 +302,8 @@ struct mp_worker {
 	uint32_t server_node_count, server_node_cap;
 
 	/* downloads */
+	_Atomic uint64_t downloads; /* begun and not all sent */
+	_Atomic uint64_t pieces_queued, pieces_sent, begins_queued, begins_served;
 	pthread_mutex_t send_lock;
 	pthread_cond_t send_wake;
 	struct chunk *send_first MP_GUARDED_BY(send_lock), **send_tail;
@@ -313,6 +317,7 @@ struct mp_worker {
 	/* host functions */
 	pthread_mutex_t host_lock;
 	pthread_cond_t host_wake;
+	struct waitq host_q;
 	struct host_call *host_calls MP_GUARDED_BY(host_lock);
 	int print_fd; /* read end of the pipe that is our stdout; -1 */
 	pthread_mutex_t print_lock;
@@ -364,7 +369,17 @@ void mp_say_done_flush(struct mp_worker *w);
 void mp_wait_add(struct mp_worker *w, struct context *c, struct waitq *q, CUstream on,
 		 void (*done)(struct mp_worker *, struct wait *, CUresult), void *arg, uint64_t ticket,
 		 uint64_t number);
-/* The same for an event that was recorded and stays the caller's. */
+/*
+ * mp_wait_add(), and done() is called only when the bytes of all copies that lay
+ * before it, in whatever stream, have been sent.
+ */
+void mp_wait_behind(struct mp_worker *w, struct context *c, struct waitq *q, CUstream on,
+		    void (*done)(struct mp_worker *, struct wait *, CUresult), void *arg, uint64_t ticket,
+		    uint64_t number);
+/* The same for what has passed already: done() as soon as those bytes have been sent. Any thread. */
+void mp_wait_bytes(struct mp_worker *w, struct waitq *q, void (*done)(struct mp_worker *, struct wait *, CUresult),
+		   void *arg);
+/* mp_wait_add() for an event that was recorded and stays the caller's. */
 void mp_wait_event(struct mp_worker *w, struct context *c, struct waitq *q, CUevent e,
 		   void (*done)(struct mp_worker *, struct wait *, CUresult), void *arg, uint64_t ticket,
 		   uint64_t number);

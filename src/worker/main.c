@@ -4,12 +4,12 @@
  *
  *	motorpool-worker --lane-fd N [--control-fd N] [--account-fd N] --driver PATH
  *		[--devices UUID,...] [--memory BYTES,...] [--lease ID] [--session HEX]
- *	motorpool-worker --listen unix:PATH|127.0.0.1:PORT --driver PATH [--devices ...] [--memory ...]
+ *	motorpool-worker --listen unix:PATH|127.0.0.1:PORT [--once] --driver PATH [--devices ...] [--memory ...]
  *	motorpool-worker --probe --driver PATH
  *
  * The daemon uses the first and the last, see pool/worker-spawn.h; the second is
- * for tests by hand: it prints the address where it takes the lanes of one
- * client process, on loopback only.
+ * for tests by hand: it prints the address where it takes lanes, and starts a
+ * worker per client process.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -23,6 +23,7 @@
 
 #include "base/log.h"
 #include "pool/worker-spawn.h"
+#include "worker/listen.h"
 #include "worker/worker.h"
 
 static int listen_unix(const char *path)
@@ -71,11 +72,35 @@ static int listen_at(const char *where)
 	return fd;
 }
 
+static int listen_for(const char *where, const struct mp_worker_options *o, int once)
+{
+	char lane[16], control[16], *argv[16] = {"motorpool-worker", "--lane-fd", lane, "--control-fd", control,
+						 "--driver", (char *)(uintptr_t)o->driver};
+	int fd = listen_at(where), n = 7;
+
+	if (fd < 0) {
+		fprintf(stderr, "motorpool-worker: cannot listen at %s: %s\n", where, strerror(errno));
+		return MP_WORKER_EXIT_USAGE;
+	}
+	snprintf(lane, sizeof(lane), "%d", MP_WORKER_LANE_FD);
+	snprintf(control, sizeof(control), "%d", MP_WORKER_CONTROL_FD);
+	if (o->devices) {
+		argv[n++] = "--devices";
+		argv[n++] = (char *)(uintptr_t)o->devices;
+	}
+	if (o->memory) {
+		argv[n++] = "--memory";
+		argv[n++] = (char *)(uintptr_t)o->memory;
+	}
+	argv[n] = NULL;
+	return mp_worker_listen(fd, argv, once);
+}
+
 static int usage(void)
 {
 	fprintf(stderr, "usage: motorpool-worker --lane-fd N [--control-fd N] [--account-fd N] --driver PATH\n"
 			"           [--devices UUID,...] [--memory BYTES,...] [--lease ID] [--session HEX]\n"
-			"       motorpool-worker --listen unix:PATH|127.0.0.1:PORT --driver PATH [--memory BYTES,...]\n"
+			"       motorpool-worker --listen unix:PATH|127.0.0.1:PORT [--once] --driver PATH [--memory BYTES,...]\n"
 			"       motorpool-worker --probe --driver PATH\n");
 	return MP_WORKER_EXIT_USAGE;
 }
@@ -87,12 +112,13 @@ int main(int argc, char **argv)
 		{"account-fd", required_argument, NULL, 'a'}, {"driver", required_argument, NULL, 'd'},
 		{"devices", required_argument, NULL, 'u'}, {"memory", required_argument, NULL, 'm'},
 		{"lease", required_argument, NULL, 'L'}, {"session", required_argument, NULL, 's'},
-		{"listen", required_argument, NULL, 'w'}, {"probe", no_argument, NULL, 'p'}, {0},
+		{"listen", required_argument, NULL, 'w'}, {"probe", no_argument, NULL, 'p'}, {"once", no_argument, NULL, 'o'},
+		{0},
 	};
-	struct mp_worker_options o = {.lane_fd = -1, .control_fd = -1, .account_fd = -1, .listen_fd = -1};
+	struct mp_worker_options o = {.lane_fd = -1, .control_fd = -1, .account_fd = -1};
 	struct mp_fail f = {0};
 	const char *listen_to = NULL;
-	int c, probe = 0, r;
+	int c, probe = 0, once = 0, r;
 
 	mp_log_open(MP_LOG_INFO);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
@@ -107,17 +133,16 @@ int main(int argc, char **argv)
 		case 's': break; /* in the daemon's log, and in ps */
 		case 'w': listen_to = optarg; break;
 		case 'p': probe = 1; break;
+		case 'o': once = 1; break;
 		default: return usage();
 		}
 	if (!o.driver || optind != argc || (!probe && o.lane_fd < 0 && !listen_to))
 		return usage();
 	if (probe) {
 		r = mp_worker_probe(o.driver, &f);
+	} else if (listen_to) {
+		r = listen_for(listen_to, &o, once);
 	} else {
-		if (listen_to && (o.listen_fd = listen_at(listen_to)) < 0) {
-			fprintf(stderr, "motorpool-worker: cannot listen at %s: %s\n", listen_to, strerror(errno));
-			return MP_WORKER_EXIT_USAGE;
-		}
 		r = mp_worker_serve(&o, &f);
 	}
 	if (f.text[0])

@@ -178,28 +178,6 @@ static void *control_main(void *worker)
 	}
 }
 
-/* Lanes that come to a socket of our own: a worker started by hand. */
-static void *listen_main(void *worker)
-{
-	struct mp_worker *w = worker;
-
-	for (;;) {
-		int fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-
-		if (fd >= 0)
-			(void)lane_join(w, fd);
-		else if (errno != EINTR && errno != ECONNABORTED)
-			return NULL;
-		pthread_mutex_lock(&w->lane_lock);
-		if (w->lanes == 3) {
-			pthread_mutex_unlock(&w->lane_lock);
-			close(w->listen_fd);
-			return NULL;
-		}
-		pthread_mutex_unlock(&w->lane_lock);
-	}
-}
-
 /* ---- Reading ---- */
 
 /* Bytes now, or after a short spin, or blocked. */
@@ -306,8 +284,9 @@ void mp_worker_init(struct mp_worker *w)
 	w->send_tail = &w->send_first;
 	w->begin_tail = &w->begin_first;
 	w->help_tail = &w->help_first;
+	w->host_q.tail = &w->host_q.first;
 	w->print_fd = -1;
-	w->lane[0] = w->lane[1] = w->control_fd = w->listen_fd = -1;
+	w->lane[0] = w->lane[1] = w->control_fd = -1;
 	w->applied = w->acked = MP_TICKET_FIRST;
 	pthread_mutexattr_destroy(&attr);
 }
@@ -375,7 +354,6 @@ int mp_worker_serve(const struct mp_worker_options *o, struct mp_fail *f)
 	w->process = true;
 	w->lease = o->lease;
 	w->control_fd = o->control_fd;
-	w->listen_fd = o->listen_fd;
 	block_term();
 	/* Loading happens on helpers, whole, so that no launch has to. */
 	(void)setenv("CUDA_MODULE_LOADING", "EAGER", 0);
@@ -397,8 +375,6 @@ int mp_worker_serve(const struct mp_worker_options *o, struct mp_fail *f)
 	r = spawn(w, term_main) || spawn(w, mp_wait_main) || spawn(w, mp_print_main);
 	for (i = 0; i < HELPERS; i++)
 		r |= spawn(w, mp_help_main);
-	if (o->listen_fd >= 0)
-		r |= spawn(w, listen_main);
 	if (o->lane_fd >= 0)
 		r |= lane_join(w, o->lane_fd);
 	if (o->control_fd >= 0)

@@ -43,7 +43,7 @@ CUresult mp_stream_bind(struct mp_job *job, struct object *o, uint32_t id)
 			*at = s->next;
 			break;
 		}
-	if (!s && !(s = malloc(sizeof(*s)))) {
+	if (!s && !(s = calloc(1, sizeof(*s)))) {
 		(void)w->drv.cuStreamDestroy_v2((CUstream)o->handle);
 		o->state = OBJECT_FAILED;
 		return CUDA_ERROR_OUT_OF_MEMORY;
@@ -360,7 +360,7 @@ CUresult mp_do_mark(struct mp_job *job, const struct mp_msg_mark *m)
 	if (mp_stream_capturing(job->w, s))
 		return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
 	s->ticked = s->issued;
-	mp_wait_add(job->w, job->ctx, &s->q, s->handle, mark_passed, s, job->ticket, s->issued);
+	mp_wait_behind(job->w, job->ctx, &s->q, s->handle, mark_passed, s, job->ticket, s->issued);
 	return CUDA_SUCCESS;
 }
 
@@ -404,7 +404,7 @@ CUresult mp_do_watch(struct mp_job *job, const struct mp_msg_watch *m)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	r = w->drv.cuStreamWaitEvent(s->handle, e, 0);
 	if (!r)
-		mp_wait_add(w, c, &s->q, s->handle, watch_passed, NULL, job->ticket, m->event);
+		mp_wait_behind(w, c, &s->q, s->handle, watch_passed, NULL, job->ticket, m->event);
 	return r;
 }
 

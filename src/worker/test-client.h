@@ -81,7 +81,7 @@ static void tc_hello(struct tc *c, struct mp_hello *h)
 static int tc_open(struct tc *c, const char *memory)
 {
 	const char *worker = getenv("MP_TEST_WORKER"), *driver = getenv("MP_TEST_DRIVER");
-	char listen[120], *argv[] = {"motorpool-worker", "--listen", listen, "--driver", (char *)(uintptr_t)driver,
+	char listen[120], *argv[] = {"motorpool-worker", "--listen", listen, "--once", "--driver", (char *)(uintptr_t)driver,
 				     "--memory", (char *)(uintptr_t)memory, NULL};
 	posix_spawn_file_actions_t quiet;
 	struct mp_hello h;

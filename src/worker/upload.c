@@ -327,8 +327,7 @@ CUresult mp_upload_bulk(struct mp_job *job, CUdeviceptr dst, size_t n, bool sync
 	}
 	job->state = u;
 	if (job->rec->flags & MP_REC_PULL)
-		mp_wait_add(w, job->ctx, &job->stream->q, job->stream->handle, pull_passed, NULL, job->ticket,
-			    0);
+		mp_wait_behind(w, job->ctx, &job->stream->q, job->stream->handle, pull_passed, NULL, job->ticket, 0);
 	start(w, u);
 	return CUDA_SUCCESS;
 }

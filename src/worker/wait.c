@@ -55,11 +55,12 @@ static void add(struct mp_worker *w, struct wait proto)
 	wait_post(w, wt);
 }
 
-void mp_wait_add(struct mp_worker *w, struct context *c, struct waitq *q, CUstream on,
-		 void (*done)(struct mp_worker *, struct wait *, CUresult), void *arg, uint64_t ticket,
-		 uint64_t number)
+static void record(struct mp_worker *w, struct context *c, struct waitq *q, CUstream on,
+		   void (*done)(struct mp_worker *, struct wait *, CUresult), void *arg, uint64_t ticket,
+		   uint64_t number, bool behind)
 {
-	struct wait wt = {.q = q, .ctx = c, .done = done, .arg = arg, .ticket = ticket, .number = number};
+	struct wait wt = {.q = q, .ctx = c, .done = done, .arg = arg, .ticket = ticket, .number = number,
+			  .behind = behind};
 
 	wt.event = mp_event_take(w, c);
 	wt.status = wt.event ? w->drv.cuEventRecord(wt.event, on) : CUDA_ERROR_OUT_OF_MEMORY;
@@ -68,6 +69,26 @@ void mp_wait_add(struct mp_worker *w, struct context *c, struct waitq *q, CUstre
 		wt.event = NULL;
 	}
 	add(w, wt);
+}
+
+void mp_wait_add(struct mp_worker *w, struct context *c, struct waitq *q, CUstream on,
+		 void (*done)(struct mp_worker *, struct wait *, CUresult), void *arg, uint64_t ticket,
+		 uint64_t number)
+{
+	record(w, c, q, on, done, arg, ticket, number, false);
+}
+
+void mp_wait_behind(struct mp_worker *w, struct context *c, struct waitq *q, CUstream on,
+		    void (*done)(struct mp_worker *, struct wait *, CUresult), void *arg, uint64_t ticket,
+		    uint64_t number)
+{
+	record(w, c, q, on, done, arg, ticket, number, true);
+}
+
+void mp_wait_bytes(struct mp_worker *w, struct waitq *q, void (*done)(struct mp_worker *, struct wait *, CUresult),
+		   void *arg)
+{
+	add(w, (struct wait){.q = q, .behind = true, .done = done, .arg = arg});
 }
 
 void mp_wait_event(struct mp_worker *w, struct context *c, struct waitq *q, CUevent e,
@@ -122,6 +143,47 @@ static void wait_done(struct mp_worker *w, struct wait *wt, CUresult status)
 	atomic_fetch_sub(&q->pending, 1);
 }
 
+/* ---- Behind bytes ----
+ *
+ * When the event of such a wait has passed, the copies before it have passed on
+ * the device, too, but the pass that saw it may have asked their streams
+ * earlier, and the sender may still hold their pieces.  So the wait goes through
+ * one whole further pass, then through what the sender had queued at its end.
+ */
+static struct wait *second, **second_tail = &second; /* completion thread */
+static uint64_t pass;
+
+static void to_second(struct wait *wt, CUresult status)
+{
+	wt->next = NULL;
+	wt->status = status;
+	wt->pass = pass;
+	wt->pieces = UINT64_MAX;
+	*second_tail = wt;
+	second_tail = &wt->next;
+}
+
+static int poll_second(struct mp_worker *w)
+{
+	struct wait *wt;
+	int ret = second ? 1 : 0;
+
+	for (wt = second; wt; wt = wt->next)
+		if (wt->pieces == UINT64_MAX && wt->pass < pass) {
+			wt->pieces = atomic_load(&w->pieces_queued);
+			wt->begins = atomic_load(&w->begins_queued);
+		}
+	while ((wt = second) && wt->pieces != UINT64_MAX && atomic_load(&w->pieces_sent) >= wt->pieces &&
+	       atomic_load(&w->begins_served) >= wt->begins) {
+		second = wt->next;
+		if (!second)
+			second_tail = &second;
+		ret = 2;
+		wait_done(w, wt, wt->status);
+	}
+	return ret;
+}
+
 static bool poll_queue(struct mp_worker *w, struct waitq *q)
 {
 	bool any = false;
@@ -138,7 +200,10 @@ static bool poll_queue(struct mp_worker *w, struct waitq *q)
 		}
 		q->first = wt->next;
 		any = true;
-		wait_done(w, wt, e);
+		if (wt->behind && (second || atomic_load(&w->downloads)))
+			to_second(wt, e);
+		else
+			wait_done(w, wt, e);
 	}
 	return any;
 }
@@ -148,6 +213,7 @@ int mp_wait_poll(struct mp_worker *w)
 	struct waitq **at;
 	int ret = 0;
 
+	pass++;
 	take_inbox(w);
 	for (at = &active; *at;) {
 		struct waitq *q = *at;
@@ -163,6 +229,11 @@ int mp_wait_poll(struct mp_worker *w)
 			ret = ret ? ret : 1;
 			at = &q->next_active;
 		}
+	}
+	if (second) {
+		int r = poll_second(w);
+
+		ret = r > ret ? r : ret;
 	}
 	mp_say_done_flush(w);
 	if (ret == 2) /* what was parked for room may go on */

@@ -18,7 +18,6 @@
 struct mp_worker_options {
 	const char *driver;
 	int lane_fd, control_fd, account_fd; /* -1: none */
-	int listen_fd;			     /* -1: none; lanes are accepted here, for tests by hand */
 	const char *devices;		     /* UUIDs, comma-separated; NULL: all of the driver */
 	const char *memory;		     /* bytes, comma-separated; NULL: whole devices; one: for each */
 	const char *lease;		     /* for the log */
