@@ -92,21 +92,17 @@ uint32_t decode_const(struct decode *d, unsigned size, uint64_t bits)
 	return SLOT_CONST | at;
 }
 
-static uint32_t frame_take(struct decode *d, unsigned size)
-{
-	uint32_t bytes = reg_bytes(size), at = d->frame_bytes;
-
-	if (size)
-		at = (at + 63) & ~63u;
-	d->frame_bytes = at + bytes;
-	if (d->frame_bytes > 1u << 28)
-		decode_refuse(d, "too many registers");
-	return at;
-}
-
 uint32_t decode_temp(struct decode *d, unsigned size)
 {
-	return frame_take(d, size);
+	uint32_t at = d->temp_at;
+
+	/* Temporaries live within one instruction: the next one starts over. */
+	if (size)
+		at = (at + 63) & ~63u;
+	d->temp_at = at + reg_bytes(size);
+	if (d->temp_at > d->frame_bytes)
+		d->frame_bytes = d->temp_at;
+	return at;
 }
 
 unsigned decode_reg_size(const struct decode *d, uint32_t reg)
@@ -114,20 +110,24 @@ unsigned decode_reg_size(const struct decode *d, uint32_t reg)
 	return mp_ptx_type_size(d->body->regs[reg].type);
 }
 
-/* Predicates first, then by width, so that nothing is lost to alignment. */
-static void registers_place(struct decode *d)
+/* Lay the blocks out in their final order and place the registers. */
+static bool registers_place(struct decode *d, const struct item *items, const uint32_t *first,
+			    struct layout_blocks *y)
 {
-	static const unsigned sizes[] = {0, 1, 2, 4, 8, 16};
-	uint32_t i, k;
+	uint32_t i, k, n = 0;
 
-	d->frame_bytes = 0;
-	d->slots = decode_alloc(d, d->body->nregs, sizeof(*d->slots));
-	if (!d->slots)
-		return;
-	for (k = 0; k < MP_ARRAY_LEN(sizes); k++)
-		for (i = 0; i < d->body->nregs; i++)
-			if (decode_reg_size(d, i) == sizes[k])
-				d->slots[i] = frame_take(d, sizes[k]);
+	y->first = decode_alloc(d, y->n + 1u, sizeof(*y->first));
+	y->last = decode_alloc(d, y->n + 1u, sizeof(*y->last));
+	y->insns = decode_alloc(d, d->body->ninsns * 2ull + 2, sizeof(*y->insns));
+	if (d->outcome)
+		return false;
+	for (i = 0; i < y->n; i++) {
+		y->first[i] = n;
+		for (k = first[y->order[i]]; k < first[y->order[i] + 1]; k++)
+				y->insns[n++] = items[k].insn;
+		y->last[i] = n;
+	}
+	return registers_allocate(d, y);
 }
 
 /* ---- Reachable functions ---- */
@@ -195,7 +195,7 @@ static void reach(struct decode *d, struct mp_ptx_func *entry)
 					return;
 			if (in->op == MP_PTX_OP_CALL) {
 				p->calls = true;
-				for (k = 0; k < in->nops; k++)
+		for (k = 0; k < in->nops; k++)
 					indirect |= in->ops[k].kind == MP_PTX_REG;
 			}
 		}
@@ -426,7 +426,7 @@ static bool items_make(struct decode *d, struct blocks *b)
 	b->item_at = decode_alloc(d, (size_t)n + 1, sizeof(*b->item_at));
 	leader = decode_alloc(d, (size_t)n * 2 + 3, sizeof(*leader));
 	b->block_of = decode_alloc(d, (size_t)n * 2 + 3, sizeof(*b->block_of));
-	b->first = decode_alloc(d, (size_t)n * 2 + 3, sizeof(*b->first));
+	b->first = decode_alloc(d, (size_t)n * 2 + 4, sizeof(*b->first));
 	if (d->outcome)
 		return false;
 	leader[0] = true;
@@ -526,6 +526,7 @@ static void terminator(struct decode *d, const struct blocks *b, const struct it
 	uint32_t k;
 
 	d->insn = in;
+	d->temp_at = d->frame_fixed;
 	bb->next = b->number[old + 1];
 	if (it->skip) {
 		o = op_push(d);
@@ -594,8 +595,7 @@ static void body_decode(struct decode *d, struct code *c, struct mp_ptx_body *bo
 	d->body = body;
 	d->nops = 0;
 	d->insn = NULL;
-	registers_place(d);
-	if (d->outcome || !items_make(d, &b) || !successors(d, &b))
+	if (!items_make(d, &b) || !successors(d, &b))
 		return;
 	order = decode_alloc(d, b.n + 1u, sizeof(*order));
 	b.number = decode_alloc(d, b.n + 1u, sizeof(*b.number));
@@ -609,6 +609,14 @@ static void body_decode(struct decode *d, struct code *c, struct mp_ptx_body *bo
 	/* Unreachable blocks have no number; nothing that runs can name them. */
 	for (i = 0; i < n; i++)
 		b.number[order[i]] = i;
+	b.first[b.n + 1] = b.nitems;
+	{
+		struct layout_blocks y = {.n = n, .order = order, .number = b.number,
+					  .succ_at = b.succ_at, .succ = b.succ};
+
+		if (!registers_place(d, b.items, b.first, &y))
+			return;
+	}
 	c->nblocks = n;
 	c->blocks = decode_alloc(d, n, sizeof(*c->blocks));
 	for (i = 0; i < n && !d->outcome; i++) {
@@ -632,6 +640,7 @@ static void body_decode(struct decode *d, struct code *c, struct mp_ptx_body *bo
 			if (b.items[k].skip || (k == last && ends))
 				continue;
 			d->insn = &body->insns[b.items[k].insn];
+			d->temp_at = d->frame_fixed;
 			if (insn_is_sync(d->insn))
 				bb->sync = 1;
 			decode_insn(d);

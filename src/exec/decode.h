@@ -24,7 +24,7 @@ struct decode {
 	struct mp_ptx_body *body;
 	const struct mp_ptx_insn *insn;
 	uint32_t *slots; /* of registers */
-	uint32_t frame_bytes;
+	uint32_t frame_bytes, frame_fixed, temp_at; /* so far; without temporaries; the instruction's next */
 	struct op *ops;
 	uint32_t nops, ops_cap;
 	uint32_t *item_of_label_insn;
@@ -34,6 +34,15 @@ struct decode {
 	struct pool_entry { uint64_t bits; uint32_t size, at; } *entries;
 	uint32_t nentries, entries_cap;
 };
+
+/* Blocks in their final order, for the allocation of registers. */
+struct layout_blocks {
+	uint32_t n;
+	const uint32_t *order, *number, *succ_at, *succ; /* order: new to old; succ by old numbers */
+	uint32_t *first, *last;				 /* by new number, into insns */
+	uint32_t *insns;
+};
+bool registers_allocate(struct decode *d, const struct layout_blocks *b);
 
 /* The kernel cannot be carried: a sentence with line and instruction; the first one stays. */
 void decode_refuse(struct decode *d, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -195,23 +195,26 @@ HANDLER("setp.half")
 {
 	u32 bits[2];
 
-	compare_all(w, o, bits);
-	if (o->d != SLOT_NONE)
-		pred_write(w, o->d, bits[0]);
-	if (o->d2 != SLOT_NONE) {
-		if (o->size == 2) {
-			pred_write(w, o->d2, bits[1]);
-		} else { /* the complement, combined with c as p is */
-			u32 c = o->x & 3 ? (o->x & 4 ? ~pred(w, o->c) : pred(w, o->c)) : 0, q;
-			struct op plain = *o;
+	u32 p, q = 0;
 
-			plain.x = 0;
-			compare_all(w, &plain, bits);
-			q = ~bits[0];
-			q = (o->x & 3) == 1 ? q & c : (o->x & 3) == 2 ? q | c : (o->x & 3) == 3 ? q ^ c : q;
-			pred_write(w, o->d2, q);
-		}
+	/* Both results before either is written: they may share c's place. */
+	compare_all(w, o, bits);
+	p = bits[0];
+	if (o->size == 2) {
+		q = bits[1];
+	} else if (o->d2 != SLOT_NONE) { /* the complement, combined with c as p is */
+		u32 c = o->x & 3 ? (o->x & 4 ? ~pred(w, o->c) : pred(w, o->c)) : 0;
+		struct op plain = *o;
+
+		plain.x = 0;
+		compare_all(w, &plain, bits);
+		q = ~bits[0];
+		q = (o->x & 3) == 1 ? q & c : (o->x & 3) == 2 ? q | c : (o->x & 3) == 3 ? q ^ c : q;
 	}
+	if (o->d != SLOT_NONE)
+		pred_write(w, o->d, p);
+	if (o->d2 != SLOT_NONE)
+		pred_write(w, o->d2, q);
 }
 /* imm = the value of true for one half; ext[1] = bytes of the destination register */
 HANDLER("set.half")

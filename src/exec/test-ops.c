@@ -156,7 +156,17 @@ W(shf_l, (b << 32 | a) << (c & 31) >> 32)
 W(shf_rc, (b << 32 | a) >> (c > 32 ? 32 : c))
 static uint64_t dp4a(uint64_t a, uint64_t b, uint64_t c) { int i; for (i = 0; i < 4; i++) c += (uint64_t)(S(a >> 8 * i, 8) * (int64_t)(b >> 8 * i & 255)); return c; }
 W(t_fadd, UF(down((long double)F(a) + F(b), 0)))
-W(t_fadd_rz, UF(isnan(F(a) + F(b)) ? NAN : isinf(F(a) + F(b)) && !isinf(F(a)) && !isinf(F(b)) ? copysignf(3.4028234663852886e38f, F(a)) : F(a) + F(b) == 0 ? F(a) + F(b) : down((long double)F(a) + F(b), 1)))
+/* the nearest sum, and its error by two-sum: what lies beyond the exact sum steps back toward zero */
+static uint64_t t_fadd_rz(uint64_t a, uint64_t b, uint64_t c)
+{
+	volatile float x = F(a), y = F(b), s = x + y, t = s - x, e = (x - (s - t)) + (y - t);
+
+	if (isnan(s))
+		return 0x7fffffff;
+	if (isinf(s) && !isinf(x) && !isinf(y))
+		return UF(copysignf(3.4028234663852886e38f, s));
+	return isinf(s) || e == 0 || (e > 0) == (s > 0) ? UF(s) : UF(nextafterf(s, 0));
+}
 W(t_fmul, UF(F(a) * F(b)))
 W(t_fmul_ftz, UF(Z(Z(F(a)) * Z(F(b)))))
 W(t_fdiv, UF(F(a) / F(b)))
