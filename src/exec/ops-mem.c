@@ -16,6 +16,10 @@
  */
 #include "exec/access.h"
 
+#ifdef MP_EXEC_V3
+#include <immintrin.h>
+#endif
+
 OPS_FILE(memory);
 
 #define LOAD(M, R, T)                                                                              \
@@ -120,6 +124,128 @@ static void store_any(struct warp *w, const struct op *o, const struct access *x
 	}
 }
 
+/*
+ * Words of a full warp, in groups of lanes that fill a vector: each group is
+ * the same address, a run, or neither.  Blocks that are 8 or 16 threads wide
+ * make whole warps look scattered while their groups are not.  Anything out of
+ * the ordinary (a lane missing, an address out of range) is left to the general
+ * way: false.
+ */
+#ifdef MP_EXEC_V3
+static inline bool groups_shared(struct warp *w, const struct op *o, bool store)
+{
+	const u32 *r = slot(w, o->a);
+	u32 *d = slot(w, o->ext[3]), size = w->cta->shared_bytes;
+	__m256i imm = _mm256_set1_epi32((int)o->imm), limit, bad = _mm256_setzero_si256(), low = bad;
+	const __m256i run = _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28);
+	__m256i v[4];
+	char *base = w->cta->shared;
+
+	if (size < 4)
+		return false;
+	limit = _mm256_set1_epi32((int)(size - 4));
+	for (int g = 0; g < 4; g++) {
+		v[g] = _mm256_add_epi32(_mm256_loadu_si256((const __m256i *)(r + g * 8)), imm);
+		bad = _mm256_or_si256(bad, _mm256_xor_si256(_mm256_max_epu32(v[g], limit), limit));
+		low = _mm256_or_si256(low, v[g]);
+	}
+	low = _mm256_and_si256(low, _mm256_set1_epi32(3));
+	if (!_mm256_testz_si256(bad, bad) || !_mm256_testz_si256(low, low))
+		return false;
+	for (int g = 0; g < 4; g++) {
+		u32 at[8];
+		__m256i rel;
+
+		_mm256_storeu_si256((__m256i *)at, v[g]);
+		rel = _mm256_sub_epi32(v[g], _mm256_set1_epi32((int)at[0]));
+		if (_mm256_movemask_epi8(_mm256_cmpeq_epi32(rel, run)) == -1) {
+			__m256i *p = (__m256i *)(base + at[0]);
+
+			if (store)
+				_mm256_storeu_si256(p, _mm256_loadu_si256((const __m256i *)(d + g * 8)));
+			else
+				_mm256_storeu_si256((__m256i *)(d + g * 8), _mm256_loadu_si256(p));
+		} else if (!store && _mm256_testz_si256(rel, rel)) {
+			_mm256_storeu_si256((__m256i *)(d + g * 8),
+					    _mm256_set1_epi32(*(const int *)(base + at[0])));
+		} else {
+			for (int l = 0; l < 8; l++) {
+				if (store)
+					*(u32 *)(base + at[l]) = d[g * 8 + l];
+				else
+					d[g * 8 + l] = *(const u32 *)(base + at[l]);
+			}
+		}
+	}
+	return true;
+}
+
+#define GROUPS_GLOBAL(name, T, V, LOADV, STOREV, SPLAT)                                            \
+	static inline bool name(struct warp *w, const struct op *o, bool store)                    \
+	{                                                                                          \
+		const u64 *r = slot(w, o->a);                                                      \
+		T *d = slot(w, o->ext[3]);                                                         \
+		const struct mp_exec_space *s = w->cta->grid->space;                               \
+		const __m256i sign = _mm256_set1_epi64x((s64)(1ull << 63));                        \
+		const __m256i run = _mm256_setr_epi64x(0, sizeof(T), 2 * sizeof(T), 3 * sizeof(T)); \
+		__m256i imm = _mm256_set1_epi64x((s64)o->imm), v[8], limit, base, bad, low;        \
+		if (s->size < sizeof(T))                                                           \
+			return false;                                                              \
+		base = _mm256_set1_epi64x((s64)s->base);                                           \
+		limit = _mm256_xor_si256(sign, _mm256_set1_epi64x((s64)(s->size - sizeof(T))));    \
+		bad = low = _mm256_setzero_si256();                                                \
+		for (int g = 0; g < 8; g++) {                                                      \
+			__m256i off;                                                               \
+			v[g] = _mm256_add_epi64(_mm256_loadu_si256((const __m256i *)(r + g * 4)), imm); \
+			off = _mm256_xor_si256(sign, _mm256_sub_epi64(v[g], base));                \
+			bad = _mm256_or_si256(bad, _mm256_cmpgt_epi64(off, limit));                \
+			low = _mm256_or_si256(low, v[g]);                                          \
+		}                                                                                  \
+		low = _mm256_and_si256(low, _mm256_set1_epi64x(sizeof(T) - 1));                    \
+		if (!_mm256_testz_si256(bad, bad) || !_mm256_testz_si256(low, low))                \
+			return false;                                                              \
+		for (int g = 0; g < 8; g++) {                                                      \
+			u64 at[4];                                                                 \
+			__m256i rel;                                                               \
+			_mm256_storeu_si256((__m256i *)at, v[g]);                                  \
+			rel = _mm256_sub_epi64(v[g], _mm256_set1_epi64x((s64)at[0]));              \
+			if (_mm256_movemask_epi8(_mm256_cmpeq_epi64(rel, run)) == -1) {            \
+				if (store)                                                         \
+					STOREV((V *)(uintptr_t)at[0], LOADV((const V *)(d + g * 4))); \
+				else                                                               \
+					STOREV((V *)(d + g * 4), LOADV((const V *)(uintptr_t)at[0])); \
+			} else {                                                                   \
+				for (int l = 0; l < 4; l++) {                                      \
+					if (store)                                                 \
+						*(volatile T *)(uintptr_t)at[l] = d[g * 4 + l];    \
+					else                                                       \
+						d[g * 4 + l] = *(const volatile T *)(uintptr_t)at[l]; \
+				}                                                                  \
+			}                                                                          \
+		}                                                                                  \
+		return true;                                                                       \
+	}
+GROUPS_GLOBAL(groups_global4, u32, __m128i, _mm_loadu_si128, _mm_storeu_si128, )
+GROUPS_GLOBAL(groups_global8, u64, __m256i, _mm256_loadu_si256, _mm256_storeu_si256, )
+#endif
+
+static inline bool groups(struct warp *w, const struct op *o, enum space space, bool store)
+{
+#ifdef MP_EXEC_V3
+	if (w->mask != FULL || o->n != 1 || o->a == SLOT_NONE || o->size != o->ext[1] || o->ext[3] == SLOT_NONE)
+		return false;
+	if (space == SP_SHARED)
+		return o->size == 4 && o->ext[0] == 4 && groups_shared(w, o, store);
+	if (space == SP_GENERIC && o->ext[0] == 8) {
+		if (o->size == 4)
+			return groups_global4(w, o, store);
+		if (o->size == 8)
+			return groups_global8(w, o, store);
+	}
+#endif
+	return false;
+}
+
 static inline void ld(struct warp *w, const struct op *o, enum space space)
 {
 	struct access x;
@@ -127,6 +253,8 @@ static inline void ld(struct warp *w, const struct op *o, enum space space)
 
 	if (o->x & 2)
 		w->spins++;
+	if (groups(w, o, space, false))
+		return;
 	access_prepare(w, o, &x, step, space, false);
 	for (i = 0; i < o->n; i++) {
 		if (o->ext[3 + i] == SLOT_NONE)
@@ -145,6 +273,8 @@ static inline void st(struct warp *w, const struct op *o, enum space space)
 	struct access x;
 	unsigned step = (unsigned)o->size * o->n, i;
 
+	if (groups(w, o, space, true))
+		return;
 	access_prepare(w, o, &x, step, space, true);
 	for (i = 0; i < o->n; i++) {
 		if (o->ext[3 + i] == SLOT_NONE)
