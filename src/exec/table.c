@@ -6,6 +6,7 @@
  */
 #include "exec/warp.h"
 
+#include <cpuid.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,11 +39,19 @@ static uint32_t hash(const char *s)
 	return h ^ h >> 15;
 }
 
+/* clang 14 knows no name for this feature. */
+static bool has_f16c(void)
+{
+	unsigned a, b, c, d;
+
+	return __get_cpuid(1, &a, &b, &c, &d) && c >> 29 & 1;
+}
+
 static void fill(void)
 {
 	const char *isa = getenv("MOTORPOOL_SOFT_ISA");
 	bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-		  __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("f16c") &&
+		  __builtin_cpu_supports("bmi2") && has_f16c() &&
 		  !(isa && !strcmp(isa, "v1"));
 	const struct handler *h = v3 ? __start_mp_exec_ops_v3 : __start_mp_exec_ops_v1;
 	const struct handler *end = v3 ? __stop_mp_exec_ops_v3 : __stop_mp_exec_ops_v1;
