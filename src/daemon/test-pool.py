@@ -24,7 +24,7 @@ libdir = root / "lib"
 libdir.mkdir()
 (libdir / "libcuda.so.1").write_text("")  # run only looks whether it is there
 env = {k: v for k, v in os.environ.items() if not k.startswith("MOTORPOOL_")}
-env.update(MOTORPOOL_WORKER=WORKER, FIXTURE_DEVICES="2", FIXTURE_MEMORY="1024", MOTORPOOL_LIBDIR=str(libdir),
+env.update(MOTORPOOL_WORKER=WORKER, FIXTURE_DEVICES="2", FIXTURE_MEMORY="1024", MOTORPOOL_LIBDIR=str(libdir), MOTORPOOL_NVMLDIR=str(libdir),
            MOTORPOOL_BUNDLE=str(root / "bundle"), LD_LIBRARY_PATH="/kept")
 count = failed = 0
 

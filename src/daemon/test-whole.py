@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The whole path: motorpoold, motorpool, drop-in, worker and a driver library, with a program that holds memory.
+
+usage: test-whole.py MOTORPOOLD MOTORPOOL WORKER DRIVER LIBDIR PROGRAM     prints TAP
+"""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+DAEMON, COMMAND, WORKER, DRIVER, LIBDIR, PROGRAM = [os.path.abspath(a) for a in sys.argv[1:7]]
+root = pathlib.Path(tempfile.mkdtemp(prefix="mp-whole-"))
+env = {k: v for k, v in os.environ.items() if not k.startswith(("MOTORPOOL_", "CUDA_"))}
+env.update(MOTORPOOL_WORKER=WORKER, MOTORPOOL_LIBDIR=LIBDIR, MOTORPOOL_BUNDLE=str(root / "bundle"),
+           MOTORPOOL_SOFT_CONTEXT_MEMORY="64M")
+count = failed = 0
+
+
+def check(good, what, extra=""):
+    global count, failed
+    count += 1
+    if not good:
+        failed += 1
+        print("#", str(extra).replace("\n", "\n# "))
+    print("ok" if good else "not ok", count, "-", what, flush=True)
+
+
+def motorpool(*args):
+    return subprocess.run([COMMAND, *args], env=env, capture_output=True, text=True, timeout=60)
+
+
+def pool():
+    return json.loads(motorpool("list", "--json").stdout)
+
+
+def free_mib(device=0):
+    return pool()["servers"][0]["devices"][device]["free"] >> 20
+
+
+def within(seconds, what):
+    until = time.time() + seconds
+    while time.time() < until:
+        if what():
+            return True
+        time.sleep(0.02)
+    return what()
+
+
+class Program:
+    """PROGRAM under run, or inside a lease's environment."""
+
+    def __init__(self, *args, environment=None):
+        command = [PROGRAM] if environment else [COMMAND, "run", *args, "--", PROGRAM]
+        self.p = subprocess.Popen(command, env=environment or env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, text=True)
+        self.first = self.p.stdout.readline().strip()
+
+    def ask(self, text):
+        self.p.stdin.write(text + "\n")
+        self.p.stdin.flush()
+        return self.p.stdout.readline().strip()
+
+    def end(self):
+        self.p.stdin.close()
+        return self.p.wait(20)
+
+    def environment(self):
+        """Of the program that run started: what its own children would inherit."""
+        child = pathlib.Path(f"/proc/{self.p.pid}/task/{self.p.pid}/children").read_text().split()[0]
+        pairs = pathlib.Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+        return dict(p.decode().split("=", 1) for p in pairs if b"=" in p)
+
+
+def start(api="127.0.0.1:0", data="127.0.0.1:0"):
+    d = subprocess.Popen([DAEMON, "--demo", "--driver", DRIVER, "--devices", "2", "--device-memory", "1GiB", "--api",
+                          api, "--data", f"{data},unix:{root}/data", "--state", str(root / "state"),
+                          "--bundle", str(root / "bundle"), "--name", "s1"],
+                         env=env, stdout=subprocess.PIPE, stderr=open(root / "log", "a"), text=True)
+    return d, d.stdout.readline()
+
+
+def test_slice():
+    p = Program("-p", "0.5")
+    check(p.first == "0", "a program initialises through the pool", p.first)
+    left, total, whole = p.ask("i").split()
+    check(total == whole == "512" and int(left) == 512 - 64, "half of a device is what it sees, its context counted",
+          (left, total, whole))
+    check(p.ask("w") == "0", "its data comes back")
+    check(p.ask("a 100") == "0" and p.ask("a 400") == "2", "more than the slice is CUDA_ERROR_OUT_OF_MEMORY")
+    l = pool()["leases"][0]
+    check(164 <= l["devices"][0]["used"] >> 20 <= 200 and l["processes"][0]["program"] == "hold", "list shows its use", l)
+    q = Program(environment=p.environment())
+    check(q.first == "0", "a second process joins by its environment")
+    check(q.ask("a 300") == "2", "both share one slice")
+    check(q.ask("i").split()[1] == "512", "and see its size")
+    q.end()
+    check(within(2, lambda: len(pool()["leases"][0]["processes"]) == 1), "its worker ends with it")
+    check(p.ask("a 300") == "0", "and gives its memory back")
+    check(p.end() == 0 and within(1, lambda: free_mib() == 1024), "the end of the program frees the lease")
+
+
+def test_several():
+    p = Program("-n", "2", "-m", "256")
+    check(p.ask("n") == "2" and p.ask("i").split()[1] == "256", "two devices of 256 MiB")
+    q = Program("-p", "0.75")
+    check(q.first == "0" and q.ask("i").split()[1] == "768", "three quarters beside them")
+    check(p.ask("w") == "0" and q.ask("w") == "0", "both work")
+    p.end()
+    q.end()
+
+
+def test_killed():
+    p = Program("-p", "0.5")
+    p.ask("a 100")
+    t0 = time.time()
+    p.p.kill()
+    check(within(1, lambda: free_mib() == 1024), "kill -9 of run frees all within a second, though its program lives",
+          pool())
+    print(f"# freed after {time.time() - t0:.3f} s")
+    p = Program("-p", "0.5")
+    worker = pool()["leases"][0]["processes"][0]["worker"]
+    os.kill(worker, signal.SIGKILL)
+    t0 = time.time()
+    r = p.ask("w")
+    check(r not in ("0", "") and time.time() - t0 < 1, "after kill -9 of its worker a call fails at once", r)
+    check(p.ask("w") == r, "and every later one alike")
+    check(within(1, lambda: pool()["leases"][0]["devices"][0]["used"] == 0), "nothing stays charged")
+    q = Program(environment=p.environment())
+    check(q.first == "0" and q.ask("w") == "0", "the lease still serves a new process")
+    q.end()
+    p.end()
+
+
+def test_daemon_killed(d):
+    p = Program("-p", "0.5")
+    p.ask("a 100")
+    d.kill()
+    d.wait()
+    check(p.ask("w") == "0", "a program runs on when the daemon is killed")
+    d, line = start(p.environment()["MOTORPOOL_SERVER"], p.environment()["MOTORPOOL_DATA"].split(",")[0])
+    l = pool()["leases"]
+    check(len(l) == 1 and l[0]["devices"][0]["used"] >> 20 >= 164 and len(l[0]["processes"]) == 1,
+          "the next daemon adopts its lease, account and worker", l)
+    check(p.ask("a 50") == "0" and p.ask("a 400") == "2", "and the slice still holds")
+    time.sleep(1.2)  # run is back within a second
+    p.end()
+    check(within(1, lambda: not pool()["leases"]), "the lease ends with its program")
+    return d
+
+
+def main():
+    d, line = start()
+    check("ready" in line, "the demo is ready", line + (root / "log").read_text())
+    test_slice()
+    test_several()
+    test_killed()
+    d = test_daemon_killed(d)
+    d.send_signal(signal.SIGTERM)
+    check(d.wait(10) == 0, "SIGTERM ends the demo")
+    print(f"1..{count}")
+    if failed:
+        print("#", (root / "log").read_text()[-3000:].replace("\n", "\n# "))
+    shutil.rmtree(root)
+    return 1 if failed else 0
+
+
+sys.exit(main())
