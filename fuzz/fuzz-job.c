@@ -45,6 +45,12 @@ CUresult mp_job_get(struct mp_job *job, enum mp_kind kind, uint32_t id, void **r
 	return CUDA_SUCCESS;
 }
 
+CUresult mp_job_device(struct mp_job *job, int32_t device, CUdevice *ret)
+{
+	*ret = device & 3;
+	return device & 4 ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS;
+}
+
 CUresult mp_job_bind(struct mp_job *job, enum mp_kind kind, uint32_t id, void *handle)
 {
 	return id % 16 == 14 ? CUDA_ERROR_INVALID_HANDLE : CUDA_SUCCESS;

@@ -248,7 +248,8 @@ static void check_automatic(struct mp_api *api, struct mp_item *it)
 				"%s is optional: an automatic body cannot say that it is absent",
 				f->name);
 		if ((f->dir & MP_DIR_OUT) &&
-		    (mp_type_tail(t) || (t->base == MP_BASE_ID && !f->is_new && it->worker_auto)))
+		    (mp_type_tail(t) || t->device ||
+		     (t->base == MP_BASE_ID && !f->is_new && it->worker_auto)))
 			mp_gen_error(api, it->file, f->line,
 				     "%s comes out: an automatic body cannot make it", f->name);
 	}

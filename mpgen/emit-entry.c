@@ -33,6 +33,7 @@ void mp_emit_entry_h(const struct mp_api *api, FILE *f)
 		"\tenum mp_call call;\n\tuint64_t priv[8];\n};\n"
 		"CUresult mp_shim_begin(enum mp_call call);\n"
 		"CUresult mp_shim_id(enum mp_kind kind, const void *handle, uint32_t *ret_id);\n"
+		"CUresult mp_shim_device(CUdevice dev, int32_t *ret);\n"
 		"CUresult mp_shim_new(enum mp_kind kind, uint32_t *ret_id, void **ret_handle);\n"
 		"void mp_shim_gone(enum mp_kind kind, const void *handle);\n"
 		"void *mp_shim_handle(enum mp_kind kind, uint32_t id);\n"
@@ -140,6 +141,9 @@ static void emit_in(FILE *f, const struct mp_item *it, const struct mp_field *fi
 			"\tif ((e = mp_shim_id(%s, (const void *)(uintptr_t)%s%s, &m.%s)))\n"
 			"\t\treturn e;\n",
 			kind_of(fi), pointer ? "*" : "", fi->name, fi->name);
+	else if (t->device)
+		fprintf(f, "\tif ((e = mp_shim_device(%s, &m.%s)))\n\t\treturn e;\n", fi->name,
+			fi->name);
 	else if (t->base == MP_BASE_STRUCT && fi->optional)
 		fprintf(f,
 			"\tif (%s)\n\t\tmp_from_%s(&m.%s, %s);\n"

@@ -31,6 +31,7 @@ void mp_emit_job_h(const struct mp_api *api, FILE *f)
 		   "const struct mp_drv *mp_job_drv(struct mp_job *job);\n"
 		   "CUresult mp_job_get(struct mp_job *job, enum mp_kind kind, uint32_t id, void "
 		   "**ret);\n"
+		   "CUresult mp_job_device(struct mp_job *job, int32_t device, CUdevice *ret);\n"
 		   "CUresult mp_job_bind(struct mp_job *job, enum mp_kind kind, uint32_t id, void "
 		   "*handle);\n"
 		   "void mp_job_unbind(struct mp_job *job, enum mp_kind kind, uint32_t id);\n"
@@ -75,6 +76,8 @@ static void emit_local(FILE *f, const struct mp_item *it, const struct mp_field 
 
 	if (t->array && (t->base == MP_BASE_ID || t->base == MP_BASE_STRUCT))
 		fprintf(f, "\t%s *v_%s = NULL;\n", target, fi->name);
+	else if (t->device)
+		fprintf(f, "\tCUdevice v_%s;\n", fi->name);
 	else if (t->base == MP_BASE_ID && !fi->is_new && (fi->dir & MP_DIR_IN))
 		fprintf(f, "\tvoid *v_%s;\n", fi->name);
 	else if (t->base == MP_BASE_STRUCT && (fi->dir & MP_DIR_IN))
@@ -137,6 +140,9 @@ static void emit_before(FILE *f, const struct mp_item *it, const struct mp_field
 			"\tif ((e = mp_job_get(job, %s, m->%s, &v_%s)))\n\t\treturn e;\n"
 			"",
 			kind_of(fi), fi->name, fi->name);
+	else if (t->device)
+		fprintf(f, "\tif ((e = mp_job_device(job, m->%s, &v_%s)))\n\t\treturn e;\n",
+			fi->name, fi->name);
 	else if (t->base == MP_BASE_STRUCT)
 		fprintf(f, "\tmp_to_%s(&v_%s, &m->%s);\n", t->item->name, fi->name, fi->name);
 }
@@ -156,6 +162,8 @@ static void emit_arg(FILE *f, const struct mp_field *fi, const char *ctype)
 		fprintf(f, "%s(uintptr_t)v_%s", mp_gen_printf("(%s)", ctype), fi->name);
 	else if (t->base == MP_BASE_STRUCT)
 		fprintf(f, "%sv_%s", pointer ? "&" : "", fi->name);
+	else if (t->device)
+		fprintf(f, "v_%s", fi->name);
 	else if (t->host)
 		fprintf(f, "(%s)(uintptr_t)m->%s", ctype, fi->name);
 	else if (t->base == MP_BASE_STRING || t->base == MP_BASE_BYTES || t->fixed)

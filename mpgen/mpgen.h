@@ -57,6 +57,7 @@ struct mp_type {
 	unsigned fixed;       /* T[N]: N, else 0 */
 	bool array;           /* array of base */
 	bool host;            /* hostptr: a C pointer carried as a number */
+	bool device;          /* CUdevice: the client and the worker number devices differently */
 	const char *name;     /* as written */
 	struct mp_item *item; /* of MP_BASE_STRUCT */
 };

@@ -54,6 +54,12 @@ CUresult mp_shim_id(enum mp_kind kind, const void *handle, uint32_t *ret_id)
 	return CUDA_SUCCESS;
 }
 
+CUresult mp_shim_device(CUdevice dev, int32_t *ret)
+{
+	*ret = dev + 10;
+	return dev < 2 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
+}
+
 CUresult mp_shim_new(enum mp_kind kind, uint32_t *ret_id, void **ret_handle)
 {
 	*ret_handle = &handles[invented];
@@ -135,6 +141,12 @@ CUresult mp_job_get(struct mp_job *job, enum mp_kind kind, uint32_t id, void **r
 	return CUDA_SUCCESS;
 }
 
+CUresult mp_job_device(struct mp_job *job, int32_t device, CUdevice *ret)
+{
+	*ret = device + 20;
+	return CUDA_SUCCESS;
+}
+
 CUresult mp_job_bind(struct mp_job *job, enum mp_kind kind, uint32_t id, void *handle)
 {
 	bound = id;
@@ -166,6 +178,7 @@ static unsigned driver_flags, driver_runs, driver_ndeps, driver_tag;
 static uintptr_t driver_deps[4], driver_f, driver_stream;
 static CUmemLocation driver_where;
 static const int *driver_tags;
+static int driver_device;
 
 static CUresult drv_create(CUstream *phThing, unsigned int flags, const char *name)
 {
@@ -196,8 +209,9 @@ static CUresult drv_run(CUfunction f, const CUgraphNode *dependencies, size_t nu
 	return CUDA_SUCCESS;
 }
 
-static CUresult drv_ask(size_t *size, float *ratio, CUstream hThing)
+static CUresult drv_ask(size_t *size, float *ratio, CUstream hThing, CUdevice dev)
 {
+	driver_device = dev;
 	*size = 1ull << 40;
 	*ratio = 0.5f;
 	return hThing == (CUstream)0x1065 ? CUDA_ERROR_NOT_FOUND : CUDA_SUCCESS;
@@ -243,10 +257,10 @@ MP_TEST(refused_at_once)
 	MP_CHECK_EQ(cuThingCreate_v2(NULL, 0, "x"), CUDA_ERROR_INVALID_VALUE);
 	MP_CHECK_EQ(cuThingCreate_v2(&s, 0, NULL), CUDA_ERROR_INVALID_VALUE);
 	MP_CHECK_EQ(cuThingDestroy((CUstream)0x5555), CUDA_ERROR_INVALID_HANDLE);
-	MP_CHECK_EQ(cuThingAsk(&size, NULL, NULL), CUDA_ERROR_INVALID_VALUE);
+	MP_CHECK_EQ(cuThingAsk(&size, NULL, NULL, 0), CUDA_ERROR_INVALID_VALUE);
 	MP_CHECK_EQ(invented, 0); /* nothing was invented for a call that failed */
 	begin_result = CUDA_ERROR_DEINITIALIZED;
-	MP_CHECK_EQ(cuThingAsk(&size, &ratio, NULL), CUDA_ERROR_DEINITIALIZED);
+	MP_CHECK_EQ(cuThingAsk(&size, &ratio, NULL, 0), CUDA_ERROR_DEINITIALIZED);
 	MP_CHECK_EQ(begun, 5);
 }
 
@@ -327,10 +341,12 @@ MP_TEST(answers)
 	float ratio = 2;
 
 	open_driver();
-	MP_CHECK_EQ(cuThingAsk(&size, &ratio, (CUstream)&handles[2]), CUDA_SUCCESS);
+	MP_CHECK_EQ(cuThingAsk(&size, &ratio, (CUstream)&handles[2], 1), CUDA_SUCCESS);
 	MP_CHECK(size == 1ull << 40 && ratio == 0.5f);
+	MP_CHECK_EQ(driver_device, 31); /* 1 is 11 on the wire, and that is 31 in the driver */
+	MP_CHECK_EQ(cuThingAsk(&size, &ratio, (CUstream)&handles[2], 5), CUDA_ERROR_INVALID_DEVICE);
 	size = 1;
-	MP_CHECK_EQ(cuThingAsk(&size, &ratio, (CUstream)&handles[1]), CUDA_ERROR_NOT_FOUND);
+	MP_CHECK_EQ(cuThingAsk(&size, &ratio, (CUstream)&handles[1], 1), CUDA_ERROR_NOT_FOUND);
 	MP_CHECK_EQ(size, 1); /* a failed call writes nothing */
 }
 

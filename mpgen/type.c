@@ -20,12 +20,12 @@ static const struct {
 static const struct {
 	const char *name;
 	enum mp_base base;
-	bool host;
+	bool host, device;
 } alias[] = {
-	{"size", MP_BASE_U64, false},        {"devptr", MP_BASE_U64, false},
-	{"CUdeviceptr", MP_BASE_U64, false}, {"hostptr", MP_BASE_U64, true},
-	{"CUdevice", MP_BASE_I32, false},    {"string", MP_BASE_STRING, false},
-	{"bytes", MP_BASE_BYTES, false},
+	{"size", MP_BASE_U64, false, false},        {"devptr", MP_BASE_U64, false, false},
+	{"CUdeviceptr", MP_BASE_U64, false, false}, {"hostptr", MP_BASE_U64, true, false},
+	{"CUdevice", MP_BASE_I32, false, true},     {"string", MP_BASE_STRING, false, false},
+	{"bytes", MP_BASE_BYTES, false, false},
 };
 
 /* Kinds of handles and the C types that are of them. */
@@ -91,6 +91,7 @@ static bool find_base(struct mp_api *api, const char *name, struct mp_type *ret)
 		if (!strcmp(alias[i].name, name)) {
 			ret->base = alias[i].base;
 			ret->host = alias[i].host;
+			ret->device = alias[i].device;
 			return true;
 		}
 	for (size_t i = 1; i < KINDS; i++)

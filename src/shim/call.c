@@ -84,6 +84,14 @@ CUresult mp_shim_id(enum mp_kind kind, const void *handle, uint32_t *ret_id)
 	return CUDA_SUCCESS;
 }
 
+CUresult mp_shim_device(CUdevice dev, int32_t *ret)
+{
+	if (dev < 0 || dev >= mp_shim.ndevices)
+		return CUDA_ERROR_INVALID_DEVICE;
+	*ret = mp_shim.device[dev].wire;
+	return CUDA_SUCCESS;
+}
+
 CUresult mp_shim_new(enum mp_kind kind, uint32_t *ret_id, void **ret_handle)
 {
 	struct mp_head *h = mp_slot_new(kind);

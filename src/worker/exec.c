@@ -105,6 +105,16 @@ CUresult mp_job_get(struct mp_job *job, enum mp_kind kind, uint32_t id, void **r
 	return CUDA_SUCCESS;
 }
 
+CUresult mp_job_device(struct mp_job *job, int32_t device, CUdevice *ret)
+{
+	if (device < 0 || (unsigned)device >= job->w->devices) {
+		job->violation = true;
+		return CUDA_ERROR_INVALID_DEVICE;
+	}
+	*ret = job->w->device[device].handle;
+	return CUDA_SUCCESS;
+}
+
 CUresult mp_job_bind(struct mp_job *job, enum mp_kind kind, uint32_t id, void *handle)
 {
 	struct object *o = mp_object_find(job->w, kind, id);

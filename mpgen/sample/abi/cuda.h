@@ -14,7 +14,7 @@ CUresult cuThingRun(CUfunction f, const CUgraphNode *dependencies, size_t numDep
 	const int *tags, const CUmemLocation *where, CUstream hStream);
 CUresult cuThingRun_ptsz(CUfunction f, const CUgraphNode *dependencies, size_t numDependencies,
 	const int *tags, const CUmemLocation *where, CUstream hStream);
-CUresult cuThingAsk(size_t *size, float *ratio, CUstream hThing);
+CUresult cuThingAsk(size_t *size, float *ratio, CUstream hThing, CUdevice dev);
 CUresult cuThingCopy(void *dst, CUdeviceptr src, size_t n);
 CUresult cuThingCopy_ptds(void *dst, CUdeviceptr src, size_t n);
 CUresult cuThingOld(int x);
