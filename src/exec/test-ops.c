@@ -2,7 +2,7 @@
 /*
  * One instruction at a time against values computed here by other means: wide
  * integers, long double, bit-by-bit loops.  Each row runs over all pairs (or
- * triples) of a list of awkward values.
+ * triples) of a list of awkward values.  check: table
  */
 #include "exec/test-run.h"
 
