@@ -334,7 +334,8 @@ MP_TEST(table)
 		load(text, sizeof(text), 'c', r->c, 16);
 		snprintf(text + strlen(text), sizeof(text) - strlen(text), "%s;\n", r->insn);
 		if (r->d == 1)
-			strcat(text, "selp.u32 %x,1,0,%d; st.global.u32 [%o],%x; ret; }");
+			strncat(text, "selp.u32 %x,1,0,%d; st.global.u32 [%o],%x; ret; }",
+				sizeof(text) - strlen(text) - 1);
 		else
 			snprintf(text + strlen(text), sizeof(text) - strlen(text), "st.global.b%d [%%o],%%d; ret; }", r->d);
 		m = module_of(text);
