@@ -13,6 +13,7 @@
 
 #define DRAIN_MS  10000 /* what a context that goes waits for its work */
 #define CANCEL_MS 5000	/* and then for cancelled work to notice */
+#define EXIT_MS	  10000	/* what exit() waits for all queued work */
 #define HEAP_FREE ((size_t)8 << 20) /* device malloc's heap that a context's cost includes */
 
 static __thread struct {
@@ -24,6 +25,7 @@ __thread bool mp_in_callback;
 static pthread_key_t exit_key;
 static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
 static _Atomic uint64_t next_id = 1;
+static struct CUctx_st *open_contexts MP_GUARDED_BY(state);
 
 static void thread_exit(void *unused)
 {
@@ -166,7 +168,44 @@ static CUresult context_open(struct CUctx_st *ctx, unsigned flags)
 	}
 	ctx->legacy->legacy = true;
 	ctx->active = true;
+	ctx->next_open = open_contexts;
+	open_contexts = ctx;
 	return CUDA_SUCCESS;
+}
+
+static void open_remove(struct CUctx_st *ctx)
+{
+	struct CUctx_st **at;
+
+	pthread_mutex_lock(&mp_soft.state);
+	for (at = &open_contexts; *at && *at != ctx; at = &(*at)->next_open)
+		;
+	if (*at)
+		*at = ctx->next_open;
+	pthread_mutex_unlock(&mp_soft.state);
+}
+
+/*
+ * A process that exits with work queued: finite work ends, endless work is
+ * ended.  Afterwards nothing is freed, since threads of the program may still
+ * be about; the kernel takes it all, and the account is reaped.
+ */
+void mp_context_exit(void)
+{
+	struct CUctx_st *ctx;
+	uint64_t until = mp_now_ns() + EXIT_MS * 1000000ull, now;
+
+	if (mp_soft.ready != 1 || mp_in_callback)
+		return;
+	for (ctx = open_contexts; ctx; ctx = ctx->next_open) {
+		now = mp_now_ns();
+		if (!ctx->error && mp_queue_drain(ctx, now < until ? (unsigned)((until - now) / 1000000)
+								   : 0))
+			continue;
+		__atomic_store_n(&ctx->cancel, 1, __ATOMIC_RELEASE);
+		mp_queue_drain(ctx, 1000);
+	}
+	mp_soft.exiting = true;
 }
 
 /* Ends everything of the context. State lock not held: destructors and host functions may call. */
@@ -175,6 +214,12 @@ static void context_close(struct CUctx_st *ctx)
 	bool idle;
 
 	mp_cls_context_gone(ctx);
+	open_remove(ctx);
+	if (mp_soft.exiting) {
+		mp_print_flush(ctx);
+		ctx->active = false;
+		return;
+	}
 	idle = mp_queue_drain(ctx, ctx->error ? 0 : DRAIN_MS);
 	if (!idle) {
 		__atomic_store_n(&ctx->cancel, 1, __ATOMIC_RELEASE);
@@ -604,9 +649,9 @@ CUresult cuCtxGetLimit(size_t *pvalue, CUlimit limit)
 
 	if (r)
 		return r;
-	if (!pvalue || (unsigned)limit >= CU_LIMIT_MAX)
+	if (!pvalue)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (limit > CU_LIMIT_PERSISTING_L2_CACHE_SIZE)
+	if ((unsigned)limit > CU_LIMIT_PERSISTING_L2_CACHE_SIZE)
 		return CUDA_ERROR_UNSUPPORTED_LIMIT;
 	*pvalue = ctx->limits[limit];
 	return CUDA_SUCCESS;
@@ -638,10 +683,7 @@ CUresult cuCtxSetLimit(CUlimit limit, size_t value)
 			return CUDA_ERROR_INVALID_VALUE;
 		break;
 	case CU_LIMIT_PERSISTING_L2_CACHE_SIZE: value = 0; break;
-	case CU_LIMIT_SHMEM_SIZE:
-	case CU_LIMIT_CIG_ENABLED:
-	case CU_LIMIT_CIG_SHMEM_FALLBACK_ENABLED: return CUDA_ERROR_UNSUPPORTED_LIMIT;
-	default: return CUDA_ERROR_INVALID_VALUE;
+	default: return CUDA_ERROR_UNSUPPORTED_LIMIT;
 	}
 	if (!r)
 		ctx->limits[limit] = value;
@@ -758,6 +800,8 @@ CUresult cuCtxEnablePeerAccess(CUcontext peerContext, unsigned int Flags)
 	if (Flags)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!mp_handle_live(MP_CONTEXT, peerContext) || !peerContext->active || peerContext == ctx)
+		return CUDA_ERROR_INVALID_CONTEXT;
+	if (peerContext == ctx)
 		return CUDA_ERROR_INVALID_CONTEXT;
 	if (peerContext->device == ctx->device)
 		return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;

@@ -228,6 +228,8 @@ CUresult cuInit(unsigned int Flags)
 		r = mp_device_init();
 		if (!r) {
 			pthread_atfork(NULL, NULL, forked_child);
+			/* Runs before what was registered earlier, the CUDA runtime's included. */
+			atexit(mp_context_exit);
 			mp_soft.ready = 1;
 		}
 	}

@@ -78,6 +78,7 @@ struct mp_soft {
 	unsigned ndevices;
 	struct mp_device devices[MP_SOFT_MAX_DEVICES];
 	_Atomic int ready; /* 0 no, 1 cuInit succeeded, -1 forked child */
+	_Atomic bool exiting; /* exit() has begun: work has been waited for or cancelled */
 	struct mp_exec *exec;
 	pthread_mutex_t state;
 };
@@ -117,6 +118,7 @@ struct CUctx_st {
 	struct mp_exec_space space;
 	struct mp_print print;
 	uint64_t charged;
+	struct CUctx_st *next_open;   MP_GUARDED_BY(state) /* of all that are active */
 };
 
 extern __thread unsigned mp_default_stream; /* of the generated file: non-zero = per thread */
@@ -132,6 +134,8 @@ CUresult mp_soft_ready(void);
 void mp_context_fail(struct CUctx_st *ctx, CUresult error);
 bool mp_context_live(CUcontext ctx);
 void mp_context_thread_exit(void);
+/* exit() has begun. */
+void mp_context_exit(void);
 
 #define MP_ENTER(var)                                                                              \
 	struct CUctx_st *var;                                                                      \

@@ -165,6 +165,8 @@ CUresult cuLibraryUnload(CUlibrary library)
 		return r;
 	if (!mp_handle_live(MP_LIBRARY, lib))
 		return CUDA_ERROR_INVALID_HANDLE;
+	if (mp_soft.exiting)
+		return CUDA_SUCCESS;
 	for (i = 0; i < lib->nper; i++) {
 		struct CUmod_st *m = lib->per[i].module;
 

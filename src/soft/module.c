@@ -261,6 +261,8 @@ CUresult cuModuleUnload(CUmodule hmod)
 		return r;
 	if (m->library)
 		return CUDA_ERROR_NOT_PERMITTED; /* it goes with cuLibraryUnload */
+	if (mp_soft.exiting)
+		return CUDA_SUCCESS;
 	mp_queue_join(m->ctx);
 	mp_print_flush(m->ctx);
 	mp_module_drop(m);

@@ -358,7 +358,8 @@ static void grid_done(void *arg, const struct mp_exec_fault *fault)
 		r = mp_exec_result(fault->outcome);
 		if (fault->outcome == MP_EXEC_CANCELLED && ctx->error)
 			r = (CUresult)ctx->error;
-		mp_log(MP_LOG_ERROR, "soft", "fault",
+		mp_log(fault->outcome == MP_EXEC_CANCELLED ? MP_LOG_INFO : MP_LOG_ERROR,
+		       "soft", "fault",
 		       "error=%s kernel=%s block=%u,%u,%u thread=%u,%u,%u address=0x%llx line=%u "
 		       "instruction=\"%s\"",
 		       mp_error_name(r), fault->kernel, fault->block[0], fault->block[1],
@@ -553,6 +554,8 @@ CUresult mp_queue_join(struct CUctx_st *ctx)
 	bool ready;
 	unsigned i;
 
+	if (mp_soft.exiting)
+		return mp_queue_drain(ctx, 0) ? CUDA_SUCCESS : CUDA_ERROR_DEINITIALIZED;
 	op = mp_op_new(&w);
 	if (!op)
 		return CUDA_ERROR_OUT_OF_MEMORY;
