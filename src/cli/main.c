@@ -3,7 +3,7 @@
  * motorpool(1): one table of subcommands and one of options make the parser, the
  * dispatch and the help.
  */
-#include "cli/cli.h"
+#include "cli/table.h"
 #include "base/check.h"
 
 #include <getopt.h>
@@ -11,18 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum option_id {
-	O_DEVICES = 1, O_FRACTION, O_MEMORY, O_TIMEOUT, O_SERVER, O_BUNDLE, O_JSON, O_NO_HEADERS,
-	O_LOST_EXIT, O_NEW, O_FILTER, O_CLIENT, O_ROLE, O_LIFETIME, O_OUTPUT, O_NAME, O_TTL, O_LINGER,
-	O_PRINT_ENV, O_IDLE, O_BY, O_SINCE, O_HELP
-};
-#define BIT(o) (1u << (o))
-
-static const struct option_row {
-	enum option_id id;
-	char letter;
-	const char *name, *arg, *text;
-} options[] = {
+const struct mp_option_row mp_options[] = {
 	{O_DEVICES, 'n', "devices", "N", "number of devices (1)"},
 	{O_FRACTION, 'p', "partition", "F", "fraction of each device's memory, 0 < F <= 1, or 50%"},
 	{O_MEMORY, 'm', "memory", "SIZE", "memory of each device in MiB, or with a unit: 2GiB"},
@@ -50,12 +39,7 @@ static const struct option_row {
 
 #define COMMON (BIT(O_BUNDLE) | BIT(O_SERVER) | BIT(O_HELP))
 
-static const struct command {
-	const char *name, *args, *text;
-	int (*run)(struct mp_cli *c);
-	unsigned options;
-	int least, most; /* arguments after the options; most -1: any */
-} commands[] = {
+const struct mp_command mp_commands[] = {
 	{"run", "[--] PROGRAM [ARG]...", "run a program with devices of the pool", mp_cli_run,
 	 COMMON | BIT(O_DEVICES) | BIT(O_FRACTION) | BIT(O_MEMORY) | BIT(O_TIMEOUT) |
 		 BIT(O_LOST_EXIT) | BIT(O_NEW) | BIT(O_FILTER), 1, -1},
@@ -101,41 +85,17 @@ static const struct command {
 	{"token revoke", "TOKEN", "refuse a token for ever", mp_cli_token_change,
 	 COMMON | BIT(O_JSON), 1, 1},
 	{"whoami", "", "who this bundle's token says you are", mp_cli_whoami, COMMON | BIT(O_JSON), 0, 0},
+	{"completion", "bash|zsh|fish", "print what a shell needs to complete this command",
+	 mp_cli_completion, BIT(O_HELP), 1, 1},
+	{"man", "[COMMAND]...", "print a manual page", mp_cli_man, BIT(O_HELP), 0, 2},
 	{"version", "", "the release of this command and of the server", mp_cli_version,
 	 COMMON | BIT(O_JSON), 0, 0},
 };
 
-static void help_all(void)
-{
-	size_t i;
-
-	puts("Usage: motorpool COMMAND [OPTION]... [ARGUMENT]...\n\n"
-	     "Runs CUDA programs on GPUs that sit in a pool of servers.\n");
-	for (i = 0; i < MP_ARRAY_LEN(commands); i++)
-		printf("  %-18s %s\n", commands[i].name, commands[i].text);
-	puts("\nmotorpool COMMAND --help says more.");
-}
-
-static void help_command(const struct command *c)
-{
-	char left[64];
-	size_t i;
-
-	printf("Usage: motorpool %s [OPTION]...%s%s\n\n%c%s.\n\n", c->name, *c->args ? " " : "", c->args,
-	       c->text[0] & ~0x20, c->text + 1);
-	for (i = 0; i < MP_ARRAY_LEN(options); i++) {
-		if (!(c->options & BIT(options[i].id)))
-			continue;
-		snprintf(left, sizeof(left), "%c%c%s --%s%s%s", options[i].letter ? '-' : ' ',
-			 options[i].letter ? options[i].letter : ' ', options[i].letter ? "," : " ",
-			 options[i].name, options[i].arg ? " " : "",
-			 options[i].arg ? options[i].arg : "");
-		printf("  %-26s %s\n", left, options[i].text);
-	}
-}
+const size_t mp_noptions = MP_ARRAY_LEN(mp_options), mp_ncommands = MP_ARRAY_LEN(mp_commands);
 
 /* One word or two: *ret_words says how many arguments the name took. */
-static const struct command *command_find(int argc, char **argv, int *ret_words)
+static const struct mp_command *command_find(int argc, char **argv, int *ret_words)
 {
 	char two[64];
 	size_t i;
@@ -143,13 +103,13 @@ static const struct command *command_find(int argc, char **argv, int *ret_words)
 	snprintf(two, sizeof(two), "%.30s %.30s", argv[1], argc > 2 ? argv[2] : "");
 	/* "client disable" is not the program "disable" on a lease. */
 	*ret_words = 2;
-	for (i = 0; i < MP_ARRAY_LEN(commands); i++)
-		if (!strcmp(commands[i].name, two))
-			return &commands[i];
+	for (i = 0; i < MP_ARRAY_LEN(mp_commands); i++)
+		if (!strcmp(mp_commands[i].name, two))
+			return &mp_commands[i];
 	*ret_words = 1;
-	for (i = 0; i < MP_ARRAY_LEN(commands); i++)
-		if (!strcmp(commands[i].name, argv[1]))
-			return &commands[i];
+	for (i = 0; i < MP_ARRAY_LEN(mp_commands); i++)
+		if (!strcmp(mp_commands[i].name, argv[1]))
+			return &mp_commands[i];
 	return NULL;
 }
 
@@ -161,7 +121,7 @@ static bool number_parse(const char *text, long least, long most, long *ret)
 	return end != text && !*end && *ret >= least && *ret <= most;
 }
 
-static int option_take(struct mp_cli *c, const struct option_row *o, const char *arg,
+static int option_take(struct mp_cli *c, const struct mp_option_row *o, const char *arg,
 		       struct mp_fail *f)
 {
 	bool good = true;
@@ -214,23 +174,23 @@ static int option_take(struct mp_cli *c, const struct option_row *o, const char 
 }
 
 /* 0 go on, 1 help was printed. */
-static int options_take(struct mp_cli *c, const struct command *cmd, int argc, char **argv,
+static int options_take(struct mp_cli *c, const struct mp_command *cmd, int argc, char **argv,
 			struct mp_fail *f)
 {
-	struct option longs[MP_ARRAY_LEN(options) + 1] = {0};
-	char letters[2 * MP_ARRAY_LEN(options) + 3] = "+:";
+	struct option longs[MP_ARRAY_LEN(mp_options) + 1] = {0};
+	char letters[2 * MP_ARRAY_LEN(mp_options) + 3] = "+:";
 	size_t i, at = 2;
 	int o;
 
 	/* What follows a program's name is the program's; elsewhere options may stand anywhere. */
 	if (cmd->most >= 0)
 		letters[0] = ':', at = 1;
-	for (i = 0; i < MP_ARRAY_LEN(options); i++) {
-		longs[i] = (struct option){options[i].name, options[i].arg != NULL, NULL,
+	for (i = 0; i < MP_ARRAY_LEN(mp_options); i++) {
+		longs[i] = (struct option){mp_options[i].name, mp_options[i].arg != NULL, NULL,
 					   256 + (int)i};
-		if (options[i].letter) {
-			letters[at++] = options[i].letter;
-			if (options[i].arg)
+		if (mp_options[i].letter) {
+			letters[at++] = mp_options[i].letter;
+			if (mp_options[i].arg)
 				letters[at++] = ':';
 		}
 	}
@@ -238,18 +198,18 @@ static int options_take(struct mp_cli *c, const struct command *cmd, int argc, c
 	while ((o = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
 		if (o == ':')
 			return mp_fail_set(f, MP_CODE_USAGE, "%s needs a value", argv[optind - 1]);
-		for (i = 0; i < MP_ARRAY_LEN(options); i++)
-			if (o == 256 + (int)i || (options[i].letter && o == options[i].letter))
+		for (i = 0; i < MP_ARRAY_LEN(mp_options); i++)
+			if (o == 256 + (int)i || (mp_options[i].letter && o == mp_options[i].letter))
 				break;
-		if (i == MP_ARRAY_LEN(options) || !(cmd->options & BIT(options[i].id)))
+		if (i == MP_ARRAY_LEN(mp_options) || !(cmd->options & BIT(mp_options[i].id)))
 			return mp_fail_set(f, MP_CODE_USAGE,
 					   "motorpool %s has no option %s; see motorpool %s --help",
 					   cmd->name, argv[optind - 1], cmd->name);
-		if (options[i].id == O_HELP) {
-			help_command(cmd);
+		if (mp_options[i].id == O_HELP) {
+			mp_cli_help(cmd);
 			return 1;
 		}
-		if (option_take(c, &options[i], optarg, f) < 0)
+		if (option_take(c, &mp_options[i], optarg, f) < 0)
 			return -1;
 	}
 	c->argc = argc - optind;
@@ -263,13 +223,13 @@ static int options_take(struct mp_cli *c, const struct command *cmd, int argc, c
 int main(int argc, char **argv)
 {
 	struct mp_cli c = {.n = 1, .timeout_s = 1800, .lost_exit = -1, .idle_s = -1};
-	const struct command *cmd;
+	const struct mp_command *cmd;
 	struct mp_fail f = {0};
 	int words, rc;
 
 	if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
 	    !strcmp(argv[1], "help")) {
-		help_all();
+		mp_cli_help(NULL);
 		return argc < 2 ? mp_code_row(MP_CODE_USAGE)->exit : 0;
 	}
 	if (!strcmp(argv[1], "--version"))

@@ -109,6 +109,46 @@ def ask(s, text):
     return s.recv(64)
 
 
+VARIES = [(r'[0-9a-f]{16}', "LEASE-----------"), (r'"(created|started|worker|pid|time)": \d+', r'"\1": 0'),
+          (r'"(user|host)": "[^"]*"', r'"\1": "X"'), (r'"gpu_seconds": [\d.]+', '"gpu_seconds": 0.5'),
+          (r'"(counters)": \{[^}]*\}', r'"\1": {}'), (r"(LEASE-----------  s1 .* demo)  +\S+  +\S+  +", r"\1  X  X  "),
+          (r"(\| +[0-9,]+  LEASE-----------) +\S+ +\S+ +", r"\1  X  X  "), (r"127\.0\.0\.1:\d+", "127.0.0.1:0"), (r"Motorpool \d+\.\d+\.\d+( +server|\")", r"Motorpool V\1")]
+
+
+def golden(name, *args):
+    """Against src/cli/golden/NAME, but for what differs from run to run. GOLDEN=write makes it anew."""
+    text = motorpool(*args).stdout
+    for pattern, to in VARIES:
+        text = re.sub(pattern, to, text)
+    path = pathlib.Path(__file__).resolve().parent.parent / "cli/golden" / name
+    if os.environ.get("GOLDEN") == "write":
+        path.write_text(text)
+    good = path.exists() and path.read_text() == text
+    check(good, f"the output of {' '.join(args)} is {name}", text)
+
+
+def test_golden():
+    golden("help.txt", "--help")
+    golden("run-help.txt", "run", "--help")
+    golden("man-run.1", "man", "run")
+    golden("completion.bash", "completion", "bash")
+    golden("list-empty.json", "list", "--json")
+    r = Run("-n", "2", "-p", "0.25")
+    s = lane(r)
+    s.recv(64)
+    ask(s, b"c 100\n")
+    golden("list.json", "list", "--json")
+    golden("list.txt", "list")
+    golden("smi.txt", "smi")
+    golden("lease-list.json", "lease", "list", "--json")
+    golden("lease-list.txt", "lease", "list")
+    golden("lease-show.json", "lease", "show", r.env["MOTORPOOL_LEASE"], "--json")
+    golden("limit-list.json", "limit", "list", "--json")
+    r.end()
+    within(1, lambda: free_mib() == 1024)
+    golden("lease-list-empty.txt", "lease", "list")
+
+
 def test_nothing_configured():
     r = motorpool("list", MOTORPOOL_BUNDLE="", HOME=str(root), XDG_CONFIG_HOME=str(root / "none"))
     check(r.returncode == 78 and "motorpoold --demo" in r.stderr and r.stderr.count("\n") == 1,
@@ -431,10 +471,10 @@ def main():
     test_nothing_configured()
     test_config()
     d = Daemon()
-    for t in (test_run, test_waiting, test_holder_killed, test_worker_killed, test_strangers, test_tokens, test_limits,
+    for t in (test_golden, test_run, test_waiting, test_holder_killed, test_worker_killed, test_strangers, test_tokens, test_limits,
               test_request, test_idle, test_history, test_health,
               test_concurrency):
-        if t is test_run:
+        if t is test_golden:
             test_list(d)
         t()
     d = test_restart(d)

@@ -1,0 +1,49 @@
+# bash completion of motorpool(1)
+_motorpool() {
+	local cur=${COMP_WORDS[COMP_CWORD]} one=${COMP_WORDS[1]-} two=${COMP_WORDS[2]-} words=
+	if [ "$COMP_CWORD" -eq 1 ]; then
+		words=" run request use client release list smi lease limit health stats audit token whoami completion man version"
+	else
+		case "$one $two" in
+		"lease list")words=" --server --bundle --json --no-headers --help" ;;
+		"lease show")words=" --server --bundle --json --help" ;;
+		"lease kill")words=" --server --bundle --json --help" ;;
+		"limit list")words=" --server --bundle --json --no-headers --help" ;;
+		"limit set")words=" --server --idle --bundle --help" ;;
+		"limit clear")words=" --server --bundle --help" ;;
+		"client disable")words=" --server --bundle --help" ;;
+		"client enable")words=" --server --bundle --help" ;;
+		"token list")words=" --server --bundle --json --no-headers --help" ;;
+		"token create")words=" --server --client --role --lifetime --output --bundle --json --help" ;;
+		"token activate")words=" --server --bundle --json --help" ;;
+		"token deactivate")words=" --server --bundle --json --help" ;;
+		"token extend")words=" --server --lifetime --bundle --json --help" ;;
+		"token revoke")words=" --server --bundle --json --help" ;;
+		"run "*) words=" --devices --partition --memory --filter --timeout --server --lost-exit --new --bundle --help" ;;
+		"request "*) words=" --devices --partition --memory --filter --timeout --server --name --ttl --linger --print-env --bundle --json --help" ;;
+		"use "*) words=" --server --name --bundle --help" ;;
+		"client "*) words=" --server --name --bundle --help" ;;
+		"release "*) words=" --server --name --bundle --help" ;;
+		"list "*) words=" --server --bundle --json --no-headers --help" ;;
+		"smi "*) words=" --server --bundle --json --help" ;;
+		"health "*) words=" --server --bundle --json --no-headers --help" ;;
+		"stats "*) words=" --server --by --since --bundle --json --no-headers --help" ;;
+		"audit "*) words=" --server --since --bundle --json --no-headers --help" ;;
+		"whoami "*) words=" --server --bundle --json --help" ;;
+		"completion "*) words=" --help" ;;
+		"man "*) words=" --help" ;;
+		"version "*) words=" --server --bundle --json --help" ;;
+		esac
+		if [ "$COMP_CWORD" -eq 2 ]; then
+			case "$one" in
+			lease) words="$words list show kill" ;;
+			limit) words="$words list set clear" ;;
+			client) words="$words disable enable" ;;
+			token) words="$words list create activate deactivate extend revoke" ;;
+			esac
+		fi
+	fi
+	# shellcheck disable=SC2207
+	COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}
+complete -o default -F _motorpool motorpool
