@@ -37,7 +37,11 @@ struct mp_http_config {
 int mp_http_server_start(const struct mp_http_config *config, struct mp_http_server **ret_server,
 			 struct mp_fail *f);
 uint16_t mp_http_server_port(const struct mp_http_server *s);
-/* Ends every stream (their `gone` is called), then stops. */
+/*
+ * Ends every stream (their `gone` is called; streams that were ended by
+ * mp_http_stream_end() have half a second for what is queued), then stops.  No
+ * reference to a stream may be left when this returns.
+ */
 void mp_http_server_stop(struct mp_http_server *own_server);
 
 const char *mp_http_method(const struct mp_http_request *r);

@@ -545,14 +545,33 @@ uint16_t mp_http_server_port(const struct mp_http_server *s)
 	return s->port;
 }
 
+/* Is a last word still on its way to a peer? */
+static bool streams_pending(struct mp_http_server *s)
+{
+	struct mp_http_stream *t;
+	bool pending = false;
+
+	pthread_mutex_lock(&s->lock);
+	for (t = s->streams; t && !pending; t = t->next) {
+		pthread_mutex_lock(&t->lock);
+		pending = t->ended && !t->dead && !t->finished;
+		pthread_mutex_unlock(&t->lock);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return pending;
+}
+
 void mp_http_server_stop(struct mp_http_server *own_server)
 {
 	struct mp_http_server *s = own_server;
 	struct mp_http_stream *t;
 	uint64_t one = 1;
+	int i;
 
 	if (!s)
 		return;
+	for (i = 0; i < 50 && streams_pending(s); i++)
+		usleep(10000);
 	/* MHD_stop_daemon() aborts when a connection is suspended: resume all first. */
 	pthread_mutex_lock(&s->lock);
 	s->stopping = true;
