@@ -94,7 +94,8 @@ void *mp_session_bulk(void *arg)
 	}
 }
 
-int mp_rpc_download(struct mp_rpc *r, uint64_t ticket, const struct mp_shape *to, bool async)
+static int download_add(struct mp_rpc *r, uint64_t ticket, const struct mp_shape *to, bool async,
+			bool kept)
 {
 	struct mp_session *s = mp_session_of(r);
 	struct mp_download *d = calloc(1, sizeof(*d)), **head = &s->download[mp_bucket(ticket)];
@@ -104,11 +105,22 @@ int mp_rpc_download(struct mp_rpc *r, uint64_t ticket, const struct mp_shape *to
 	d->ticket = ticket;
 	d->to = *to;
 	d->async = async;
+	d->kept = kept;
 	pthread_mutex_lock(&s->table);
 	d->next = *head;
 	*head = d;
 	pthread_mutex_unlock(&s->table);
 	return 0;
+}
+
+int mp_rpc_download(struct mp_rpc *r, uint64_t ticket, const struct mp_shape *to, bool async)
+{
+	return download_add(r, ticket, to, async, false);
+}
+
+int mp_rpc_download_kept(struct mp_rpc *r, uint64_t ticket, const struct mp_shape *to)
+{
+	return download_add(r, ticket, to, true, true);
 }
 
 struct mp_download *mp_download_find(struct mp_session *s, uint64_t ticket)
@@ -132,6 +144,8 @@ int mp_download_end(struct mp_session *s, uint64_t ticket, uint32_t status, bool
 	for (p = &s->download[mp_bucket(ticket)]; *p && (*p)->ticket != ticket; p = &(*p)->next)
 		;
 	d = *p;
+	if (d && d->kept)
+		d = NULL;
 	if (d)
 		*p = d->next;
 	pthread_mutex_unlock(&s->table);

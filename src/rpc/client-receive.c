@@ -26,10 +26,8 @@ static int bad(struct mp_session *s, const char *why)
 	return -1;
 }
 
-/* Bytes of a download: checked against what was asked for, then to their place. */
-static uint8_t *place(struct mp_download *d, uint64_t offset, uint64_t *ret_n)
+uint8_t *mp_shape_at(const struct mp_shape *t, uint64_t offset, uint64_t *ret_n)
 {
-	const struct mp_shape *t = &d->to;
 	uint64_t row, in_row, slice;
 
 	if (!t->row)
@@ -44,12 +42,13 @@ static uint8_t *place(struct mp_download *d, uint64_t offset, uint64_t *ret_n)
 	return t->base + slice * t->slice + row * t->pitch + in_row;
 }
 
+/* The bytes of a frame are some that were asked for, and not more than that. */
 static struct mp_download *download_check(struct mp_session *s, const struct mp_frame *f)
 {
 	struct mp_download *d = mp_download_find(s, f->ticket);
 
 	if (!d || f->extra > d->to.size || f->length > d->to.size - f->extra ||
-	    f->length > d->to.size - d->received) {
+	    (!d->kept && f->length > d->to.size - d->received)) {
 		bad(s, "data that nobody asked for");
 		return NULL;
 	}
@@ -65,12 +64,12 @@ static int data_put(struct mp_session *s, const struct mp_frame *f, const uint8_
 		return -1;
 	while (at < f->length) {
 		uint64_t n = f->length - at;
-		uint8_t *to = place(d, f->extra + at, &n);
+		uint8_t *to = mp_shape_at(&d->to, f->extra + at, &n);
 
 		memcpy(to, p + at, (size_t)n);
 		at += n;
 	}
-	d->received += f->length;
+	d->received += d->kept ? 0 : f->length;
 	return 0;
 }
 
@@ -89,7 +88,7 @@ static int bulk_take(struct mp_session *s)
 	if (!d->to.row) {
 		if (mp_net_recv(s->fd[1], d->to.base + f.extra, f.length))
 			return bad(s, "the bulk lane ended within a frame");
-		d->received += f.length;
+		d->received += d->kept ? 0 : f.length;
 	} else {
 		if (!s->scratch && !(s->scratch = malloc(MP_CHUNK_MAX)))
 			return bad(s, "no memory for a chunk");

@@ -13,7 +13,7 @@ struct mp_download {
 	struct mp_download *next;
 	uint64_t ticket, received;
 	struct mp_shape to;
-	bool async;
+	bool async, kept;
 };
 
 struct mp_upload {

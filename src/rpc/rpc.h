@@ -179,6 +179,10 @@ struct mp_shape {
  * REPLY (sync) or with the op `copied` (async).  -1: no memory.
  */
 int mp_rpc_download(struct mp_rpc *r, uint64_t ticket, const struct mp_shape *to, bool async);
+/* The same for a copy in a graph: its bytes come again with every launch, to the session's end. */
+int mp_rpc_download_kept(struct mp_rpc *r, uint64_t ticket, const struct mp_shape *to);
+/* One row of a shape at a linear offset: where it lies, and how much of *n fits (*n is cut). */
+uint8_t *mp_shape_at(const struct mp_shape *s, uint64_t offset, uint64_t *n);
 
 /* Send bytes that belong to a record, from this thread, in chunks; other senders get turns. */
 int mp_rpc_upload(struct mp_rpc *r, uint64_t ticket, const void *p, uint64_t n);

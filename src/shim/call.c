@@ -107,7 +107,9 @@ void mp_shim_gone(enum mp_kind kind, const void *handle)
 {
 	void *h = mp_object(handle, kind);
 
-	if (h)
+	if (h && kind == MP_KIND_graph)
+		mp_graph_gone(h);
+	else if (h)
 		mp_slot_free(h);
 }
 

@@ -53,6 +53,14 @@ void mp_capture_join(struct mp_stream *s, uint64_t id)
 	pthread_mutex_unlock(&lock);
 }
 
+void mp_capture_host(struct mp_stream *s)
+{
+	struct mp_capture *c = atomic_load(&s->capture);
+
+	if (c)
+		c->host = true;
+}
+
 CUresult mp_capture_unsafe(struct mp_thread *t)
 {
 	struct mp_capture *c;
@@ -173,6 +181,36 @@ CUresult mp_shim_cuStreamBeginCapture(CUstream h)
 	return mp_shim_cuStreamBeginCapture_v2(h, CU_STREAM_CAPTURE_MODE_GLOBAL);
 }
 
+CUresult mp_shim_cuStreamBeginCaptureToGraph(CUstream h, CUgraph graph, const CUgraphNode *deps,
+					     const CUgraphEdgeData *data, size_t n,
+					     CUstreamCaptureMode mode)
+{
+	struct mp_msg_cuStreamBeginCaptureToGraph m = {.mode = CU_STREAM_CAPTURE_MODE_RELAXED};
+	struct mp_graph *g = mp_graph_get(graph);
+	struct mp_thread *t;
+	struct mp_stream *s;
+	struct mp_out o;
+	CUresult r = stream_for(MP_CALL_cuStreamBeginCaptureToGraph, h, &t, &s);
+
+	if (!r)
+		r = begin_check(s, mode);
+	if (r)
+		return r;
+	if (!g)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (data)
+		return mp_refused(MP_CALL_cuStreamBeginCaptureToGraph);
+	r = mp_nodes_ids(t, g, deps, n, &m.dependencies);
+	if (r)
+		return r;
+	m.hStream = s->head.id;
+	m.hGraph = g->head.id;
+	m.numDependencies = n;
+	r = MP_SEND(&o, t, MP_CALL_cuStreamBeginCaptureToGraph, cuStreamBeginCaptureToGraph, &m,
+		    s->ctx->head.id);
+	return r ? r : begin_note(t, s, mode, g->head.id);
+}
+
 CUresult mp_shim_cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
 {
 	struct mp_thread *t;
@@ -222,9 +260,9 @@ CUresult mp_shim_cuStreamEndCapture(CUstream h, CUgraph *ret)
 	struct mp_thread *t;
 	struct mp_stream *s;
 	struct mp_answer a;
-	struct mp_head *g;
+	struct mp_graph *g;
 	struct mp_out o;
-	bool invalid;
+	bool invalid, host;
 	uint32_t into;
 	CUresult r = stream_for(MP_CALL_cuStreamEndCapture, h, &t, &s);
 
@@ -245,12 +283,13 @@ CUresult mp_shim_cuStreamEndCapture(CUstream h, CUgraph *ret)
 	if (!g)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	m.hStream = s->head.id;
-	m.phGraph = g->id;
+	m.phGraph = g->head.id;
 	r = MP_PUT(&o, t, MP_CALL_cuStreamEndCapture, cuStreamEndCapture, &m, s->ctx->head.id);
 	if (!r) {
 		r = mp_out_ask(&o, &a);
 		free(a.own_data);
 	}
+	host = c->host;
 	invalid = end_note(c, s);
 	if (!r && invalid) {
 		/* The server does not know that it was spoilt: what it built goes away. */
@@ -263,7 +302,7 @@ CUresult mp_shim_cuStreamEndCapture(CUstream h, CUgraph *ret)
 			mp_slot_free(g);
 		return invalid ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : r;
 	}
-	mp_graph_captured(g);
+	g->host |= host;
 	*ret = (CUgraph)g;
 	return CUDA_SUCCESS;
 }

@@ -18,24 +18,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A deferred copy whose bytes will be asked for. */
+/* A copy whose bytes the server will ask for: once, or at each launch of a graph. */
 struct pull {
 	struct pull *next;
 	uint64_t ticket;
-	const void *p;
-	size_t n;
+	struct mp_shape from;
+	bool keep;
 };
 
 static pthread_mutex_t pulls_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pull *pulls MP_GUARDED_BY(pulls_lock);
 
-static int pull_add(uint64_t ticket, const void *p, size_t n)
+int mp_pull_add(uint64_t ticket, const struct mp_shape *from, bool keep)
 {
 	struct pull *u = malloc(sizeof(*u));
 
 	if (!u)
 		return -1;
-	*u = (struct pull){.ticket = ticket, .p = p, .n = n};
+	*u = (struct pull){.ticket = ticket, .from = *from, .keep = keep};
 	pthread_mutex_lock(&pulls_lock);
 	u->next = pulls;
 	pulls = u;
@@ -43,24 +43,58 @@ static int pull_add(uint64_t ticket, const void *p, size_t n)
 	return 0;
 }
 
+void *mp_shape_pack(const struct mp_shape *from)
+{
+	uint8_t *p = malloc(from->size);
+	uint64_t at = 0;
+
+	while (p && at < from->size) {
+		uint64_t n = from->size - at;
+		const uint8_t *src = mp_shape_at(from, at, &n);
+
+		memcpy(p + at, src, n);
+		at += n;
+	}
+	return p;
+}
+
 /* Receiver thread: hand it to the bulk thread. */
 void mp_copy_pull(void *arg, uint64_t ticket)
 {
+	struct mp_shape from = {0};
 	struct pull **p, *u;
+	void *packed = NULL;
+	int e;
 
 	pthread_mutex_lock(&pulls_lock);
 	for (p = &pulls; (u = *p) && u->ticket != ticket; p = &u->next)
 		;
 	if (u)
+		from = u->from;
+	if (u && !u->keep) {
 		*p = u->next;
+		free(u);
+	}
 	pthread_mutex_unlock(&pulls_lock);
-	if (u && mp_rpc_upload_later(mp_shim.rpc, ticket, u->p, u->n, NULL, NULL))
+	if (!from.size) {
+		mp_rpc_lose(mp_shim.rpc, 0, "bytes were asked for that nobody copies");
+		return;
+	}
+	if (!from.row) {
+		e = mp_rpc_upload_later(mp_shim.rpc, ticket, from.base, from.size, NULL, NULL);
+	} else {
+		packed = mp_shape_pack(&from);
+		e = packed ? mp_rpc_upload_later(mp_shim.rpc, ticket, packed, from.size, free, packed)
+			   : -1;
+	}
+	if (e) {
+		free(packed);
 		mp_rpc_lose(mp_shim.rpc, CUDA_ERROR_OUT_OF_MEMORY, "no memory for a deferred copy");
-	free(u);
+	}
 }
 
 /* Is [p, p + n) memory of a device, all in one allocation? */
-static CUresult device_range(uint64_t p, size_t n)
+CUresult mp_device_range(uint64_t p, size_t n)
 {
 	struct mp_range range;
 
@@ -78,7 +112,7 @@ static CUresult device_range(uint64_t p, size_t n)
 	return n > range.size - (p - range.base) ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 
-static bool pinned(const void *p, size_t n)
+bool mp_pinned(const void *p, size_t n)
 {
 	struct mp_range range;
 
@@ -159,7 +193,7 @@ static CUresult h2d(struct mp_thread *t, struct mp_stream *s, struct h2d c)
 	bool capturing = atomic_load(&s->capture) != NULL;
 	bool in_record = c.n <= MP_INLINE_MAX;
 	struct mp_out o;
-	CUresult r = device_range(c.dst, c.n);
+	CUresult r = mp_device_range(c.dst, c.n);
 
 	if (r || !c.n)
 		return r;
@@ -168,13 +202,19 @@ static CUresult h2d(struct mp_thread *t, struct mp_stream *s, struct h2d c)
 	 * that a host function or a wait for a value holds back (the program may write them
 	 * until that lets go).
 	 */
-	if (!capturing && c.wait_free &&
+	if (c.wait_free &&
 	    (mp_writer_pending(c.src, c.n) || atomic_load(&mp_shim.host_pending)))
 		c.pull = true;
+	if (capturing) { /* a graph reads the memory at each launch */
+		c.pull = true;
+		mp_capture_host(s);
+	}
 	r = h2d_put(t, s, &c, &o);
 	if (r)
 		return r;
-	if (c.pull && pull_add(o.ticket, c.src, c.n))
+	if (c.pull &&
+	    mp_pull_add(o.ticket,
+			&(struct mp_shape){.base = (uint8_t *)(uintptr_t)c.src, .size = c.n}, capturing))
 		mp_rpc_lose(mp_shim.rpc, CUDA_ERROR_OUT_OF_MEMORY, "no memory for a deferred copy");
 	if (!capturing)
 		mp_stream_issue(s, o.ticket);
@@ -216,7 +256,7 @@ CUresult mp_shim_cuMemcpyHtoDAsync_v2(CUdeviceptr dst, const void *src, size_t n
 		return r;
 	if (n && !src)
 		return CUDA_ERROR_INVALID_VALUE;
-	return h2d(t, s, (struct h2d){.dst = dst, .src = src, .n = n, .wait_free = pinned(src, n)});
+	return h2d(t, s, (struct h2d){.dst = dst, .src = src, .n = n, .wait_free = mp_pinned(src, n)});
 }
 
 /* ---- Out of the device ---- */
@@ -228,7 +268,7 @@ static CUresult d2h(struct mp_thread *t, struct mp_stream *s, enum mp_call call,
 	bool capturing = atomic_load(&s->capture) != NULL;
 	struct mp_answer a;
 	struct mp_out o;
-	CUresult r = device_range(src, n);
+	CUresult r = mp_device_range(src, n);
 
 	if (r || !n)
 		return r;
@@ -247,8 +287,12 @@ static CUresult d2h(struct mp_thread *t, struct mp_stream *s, enum mp_call call,
 	if (r)
 		return r;
 	o.call = call;
-	if (capturing) /* the graph's launches deliver it; see graph.c */
+	if (capturing) { /* the graph's launches deliver it, again and again */
+		mp_capture_host(s);
+		if (mp_rpc_download_kept(mp_shim.rpc, o.ticket, &to))
+			mp_rpc_lose(mp_shim.rpc, CUDA_ERROR_OUT_OF_MEMORY, "no memory for a copy");
 		return mp_out_end(&o);
+	}
 	if (mp_rpc_download(mp_shim.rpc, o.ticket, &to, !wait) ||
 	    (!wait && mp_writer_add(o.ticket, dst, n)))
 		mp_rpc_lose(mp_shim.rpc, CUDA_ERROR_OUT_OF_MEMORY, "no memory for a copy");
@@ -289,7 +333,7 @@ CUresult mp_shim_cuMemcpyDtoHAsync_v2(void *dst, CUdeviceptr src, size_t n, CUst
 		return r;
 	if (n && !dst)
 		return CUDA_ERROR_INVALID_VALUE;
-	return d2h(t, s, MP_CALL_cuMemcpyDtoHAsync_v2, dst, src, n, !pinned(dst, n));
+	return d2h(t, s, MP_CALL_cuMemcpyDtoHAsync_v2, dst, src, n, !mp_pinned(dst, n));
 }
 
 /* ---- Within the device ---- */
@@ -298,10 +342,10 @@ static CUresult d2d(struct mp_thread *t, struct mp_stream *s, bool async, uint64
 		    size_t n)
 {
 	struct mp_out o;
-	CUresult r = device_range(dst, n);
+	CUresult r = mp_device_range(dst, n);
 
 	if (!r)
-		r = device_range(src, n);
+		r = mp_device_range(src, n);
 	if (r || !n)
 		return r;
 	if (!async && s->legacy) {
@@ -358,10 +402,10 @@ static CUresult unified(struct mp_thread *t, struct mp_stream *s, uint64_t dst, 
 		return d2d(t, s, !sync, dst, src, n);
 	if (to)
 		return h2d(t, s, (struct h2d){.dst = dst, .src = hs, .n = n, .sync = sync,
-					      .wait_free = !sync && pinned(hs, n)});
+					      .wait_free = !sync && mp_pinned(hs, n)});
 	if (from)
 		return d2h(t, s, sync ? MP_CALL_cuMemcpyDtoH_v2 : MP_CALL_cuMemcpyDtoHAsync_v2, hd,
-			   src, n, sync || !pinned(hd, n));
+			   src, n, sync || !mp_pinned(hd, n));
 	/* Host to host, in stream order: when the stream has got here. */
 	if (atomic_load(&s->capture))
 		return mp_refused(MP_CALL_cuMemcpyAsync);
@@ -403,9 +447,9 @@ static CUresult peer(struct mp_thread *t, struct mp_stream *s, bool async, uint6
 
 	if (!dc || !sc || !dc->live || !sc->live)
 		return CUDA_ERROR_INVALID_CONTEXT;
-	r = device_range(dst, n);
+	r = mp_device_range(dst, n);
 	if (!r)
-		r = device_range(src, n);
+		r = mp_device_range(src, n);
 	if (r || !n)
 		return r;
 	if (!async && s->legacy) {
@@ -458,7 +502,7 @@ static CUresult set_check(uint64_t dst, size_t width, size_t height, size_t pitc
 	    !mp_mul(width, unit, &row) || !mp_mul(pitch, height ? height - 1 : 0, &all) ||
 	    !mp_add(all, row, &all))
 		return CUDA_ERROR_INVALID_VALUE;
-	return width && height ? device_range(dst, all) : CUDA_SUCCESS;
+	return width && height ? mp_device_range(dst, all) : CUDA_SUCCESS;
 }
 
 #define SET_LINEAR(X, type, value, unit)                                                           \

@@ -183,7 +183,9 @@ static CUresult host(enum mp_call call, CUstream h, CUhostFn fn, CUstreamCallbac
 	r = MP_PUT(&o, t, MP_REC_host_call, host_call, &m, s->ctx->head.id);
 	if (r)
 		return r;
-	if (!atomic_load(&s->capture)) {
+	if (atomic_load(&s->capture)) {
+		mp_capture_host(s);
+	} else {
 		mp_stream_issue(s, o.ticket);
 		mp_stream_host(s, o.ticket);
 	}

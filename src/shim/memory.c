@@ -645,6 +645,7 @@ CUresult mp_memory_info(struct mp_thread *t, int device, uint64_t *ret_free, uin
 
 	if (r)
 		return r;
+	o.call = MP_CALL_cuMemGetInfo_v2; /* counted as what the program called */
 	r = mp_out_ask(&o, &a);
 	if (!r && mp_get_rep_mem_info(a.own_data, a.size, &reply))
 		r = CUDA_ERROR_UNKNOWN;
@@ -720,6 +721,24 @@ CUresult mp_memory_release_va(uint64_t base, uint64_t size)
 	}
 	pthread_mutex_unlock(&memory);
 	return r;
+}
+
+/* Is the range reserved and not mapped? */
+bool mp_memory_is_va(uint64_t base, uint64_t size)
+{
+	struct block *b = NULL;
+	uint64_t i;
+
+	if (base < mp_shim.window_base || granule_of(base) + size / GRANULE > ngranules)
+		return false;
+	pthread_mutex_lock(&memory);
+	for (i = 0; i < size / GRANULE; i++) {
+		b = granule[granule_of(base) + i];
+		if (!b || b->state != BLOCK_VA)
+			break;
+	}
+	pthread_mutex_unlock(&memory);
+	return i == size / GRANULE;
 }
 
 /* The VA block of a mapped range is found again by the mapping's `next`. */

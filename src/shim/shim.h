@@ -420,6 +420,7 @@ struct mp_capture {
 	CUstreamCaptureStatus status;
 	unsigned refs;
 	uint32_t to_graph; /* id of the graph it goes into, 0: a new one */
+	bool host;	   /* it has a host end or a host function */
 };
 
 /* A call that is unsafe while a capture is on: 900, and the captures it would harm are invalid. */
@@ -442,13 +443,56 @@ static inline CUresult mp_safe(struct mp_thread *t)
 /* A synchronous call on a stream that captures: 900, and the capture is invalid. */
 CUresult mp_capture_refuse(struct mp_stream *s);
 void mp_capture_join(struct mp_stream *s, uint64_t id);
+/* What is being captured has a host end or a host function. */
+void mp_capture_host(struct mp_stream *s);
 
 /* ---- graph.c ---- */
 
-void *mp_graph_new(void);
-void mp_graph_destroy_quiet(struct mp_thread *t, struct mp_head *g);
-/* Its nodes were made by the server: they are asked for when wanted. */
-void mp_graph_captured(struct mp_head *g);
+struct mp_graph {
+	struct mp_head head;
+	struct mp_node *nodes; /* those that the program knows */
+	bool host;	       /* has host ends or host functions, perhaps in a child */
+	bool child;	       /* belongs to a node */
+};
+struct mp_exec {
+	struct mp_head head;
+	bool host;
+	uint64_t flags;
+};
+struct mp_node {
+	struct mp_head head;
+	struct mp_graph *graph;
+	struct mp_node *next;
+	CUgraphNodeType type;
+	bool typed; /* type is known */
+	uint64_t ticket; /* of the record that made it */
+	struct mp_func *func;
+	void *own_params;	/* packed parameters and the pointers to them */
+	union {
+		CUDA_KERNEL_NODE_PARAMS kernel;
+		CUDA_MEMSET_NODE_PARAMS memset;
+		CUDA_HOST_NODE_PARAMS host;
+		CUevent event;
+		CUgraph child;
+		CUDA_MEM_ALLOC_NODE_PARAMS *own_alloc;
+		CUDA_MEMCPY3D *own_copy;
+		CUdeviceptr dptr;
+	} p;
+	bool known; /* p is set */
+};
+struct mp_graph *mp_graph_new(void);
+void mp_graph_destroy_quiet(struct mp_thread *t, struct mp_graph *g);
+void mp_graph_gone(struct mp_graph *g);
+struct mp_graph *mp_graph_get(CUgraph h);
+struct mp_node *mp_node_get(CUgraphNode h);
+void mp_node_add(struct mp_graph *g, struct mp_node *n);
+void mp_node_remove(struct mp_node *n);
+void mp_node_free(struct mp_node *n);
+/* The node that the server names; ids with the top bit are new here at first sight. */
+struct mp_node *mp_node_named(struct mp_graph *g, uint32_t id);
+/* Ids of dependencies, all of this graph; in scratch. */
+CUresult mp_nodes_ids(struct mp_thread *t, struct mp_graph *g, const CUgraphNode *deps, size_t n,
+		      const uint32_t **ret);
 
 /* ---- memory.c ---- */
 
@@ -474,6 +518,7 @@ void mp_memory_ctx_gone(struct mp_thread *t, struct mp_ctx *c);
 CUresult mp_memory_info(struct mp_thread *t, int device, uint64_t *ret_free, uint64_t *ret_total);
 /* Plain addresses of the window, 2 MiB granules. */
 uint64_t mp_memory_reserve_va(uint64_t size, uint64_t align, uint64_t hint);
+bool mp_memory_is_va(uint64_t base, uint64_t size);
 CUresult mp_memory_release_va(uint64_t base, uint64_t size);
 /* An address range that got memory by cuMemMap. */
 void mp_memory_vmm(uint64_t base, uint64_t size, int device, struct mp_ctx *c, bool on);
@@ -530,6 +575,22 @@ CUresult mp_launch_attr(struct mp_thread *t, CUlaunchAttributeID id, const CUlau
 /* ---- copy.c ---- */
 
 void mp_copy_pull(void *arg, uint64_t ticket);
+/* Remember where the bytes of a deferred copy are. -1: no memory. */
+int mp_pull_add(uint64_t ticket, const struct mp_shape *from, bool keep);
+/* malloc'd, row after row. */
+void *mp_shape_pack(const struct mp_shape *from);
+/* Is [p, p + n) memory of a device, all in one allocation? INVALID_VALUE if not. */
+CUresult mp_device_range(uint64_t p, size_t n);
+bool mp_pinned(const void *p, size_t n);
+
+/* ---- copy3d.c ---- */
+
+/*
+ * A box as it travels, and its host end as a shape; *ret_host: 0 none, 1 the source,
+ * 2 the destination.
+ */
+CUresult mp_box(struct mp_thread *t, const CUDA_MEMCPY3D *p, struct mp_copy3d *ret,
+		struct mp_shape *ret_shape, int *ret_host);
 
 /* ---- hostcall.c ---- */
 

@@ -1,0 +1,987 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Nodes of graphs: added one-way with a handle invented here, their parameters
+ * kept so that they can be asked for.
+ */
+#include "shim/shim.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "mp-convert.h"
+
+/* The beginning of every cuGraphAdd...Node. */
+struct adding {
+	struct mp_thread *t;
+	struct mp_graph *g;
+	struct mp_node *n;
+	const uint32_t *deps;
+	uint32_t *own_deps;
+	size_t ndeps;
+};
+
+static CUresult add_begin(struct adding *a, enum mp_call call, CUgraphNode *ret, CUgraph h,
+			  const CUgraphNode *deps, size_t n, CUgraphNodeType type)
+{
+	const uint32_t *ids;
+	CUresult r = mp_enter(call, &a->t);
+
+	memset(&a->g, 0, sizeof(*a) - offsetof(struct adding, g));
+	if (r)
+		return r;
+	a->g = mp_graph_get(h);
+	if (!a->g || !ret)
+		return CUDA_ERROR_INVALID_VALUE;
+	r = mp_nodes_ids(a->t, a->g, deps, n, &ids);
+	if (r)
+		return r;
+	/* Scratch is wanted again for parameters. */
+	a->own_deps = malloc((n + 1) * sizeof(*a->own_deps));
+	a->n = mp_slot_new(MP_KIND_node);
+	if (!a->n || !a->own_deps) {
+		if (a->n)
+			mp_slot_free(a->n);
+		a->n = NULL;
+		free(a->own_deps);
+		a->own_deps = NULL;
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	if (n)
+		memcpy(a->own_deps, ids, n * sizeof(*ids));
+	a->deps = a->own_deps;
+	a->ndeps = n;
+	a->n->graph = a->g;
+	a->n->type = type;
+	a->n->typed = true;
+	return CUDA_SUCCESS;
+}
+
+/* ... and the end: the node is the program's, or gone. */
+static CUresult add_end(struct adding *a, CUresult r, struct mp_out *o, CUgraphNode *ret)
+{
+	if (!r) {
+		a->n->ticket = o->ticket;
+		r = mp_out_end(o);
+	}
+	free(a->own_deps);
+	if (r) {
+		if (a->n)
+			mp_node_free(a->n);
+		return r;
+	}
+	mp_node_add(a->g, a->n);
+	*ret = (CUgraphNode)a->n;
+	return CUDA_SUCCESS;
+}
+
+static uint32_t ctx_id(struct mp_thread *t, CUcontext h)
+{
+	struct mp_ctx *c = h ? mp_ctx_find(h) : t->ctx;
+
+	return c ? c->head.id : t->ctx->head.id;
+}
+
+/* ---- Kernels ---- */
+
+/* Keep a copy of the parameters, and pointers to it as a program expects them. */
+static CUresult kernel_keep(struct mp_node *n, const CUDA_KERNEL_NODE_PARAMS *p, struct mp_func *f,
+			    const struct mp_kernel_call *call)
+{
+	size_t head = (f->nparams + 1) * sizeof(void *);
+	uint8_t *keep = malloc(head + call->params_len + 8);
+	void **ptr = (void **)keep;
+	uint32_t i;
+
+	if (!keep)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	if (call->params_len)
+		memcpy(keep + head, call->params, call->params_len);
+	for (i = 0; i < f->nparams; i++)
+		ptr[i] = keep + head + f->params[i].offset;
+	free(n->own_params);
+	n->own_params = keep;
+	n->func = f;
+	n->p.kernel = *p;
+	n->p.kernel.kernelParams = f->nparams ? ptr : NULL;
+	n->p.kernel.extra = NULL;
+	n->known = true;
+	return CUDA_SUCCESS;
+}
+
+static CUresult kernel_take(struct mp_thread *t, const CUDA_KERNEL_NODE_PARAMS *p,
+			    struct mp_kernel_call *call, struct mp_func **ret)
+{
+	void *h = p->kern ? (void *)p->kern : (void *)p->func;
+
+	*ret = mp_func_get(h);
+	if (!*ret)
+		return CUDA_ERROR_INVALID_VALUE;
+	return mp_kernel_call(t, h, p->gridDimX, p->gridDimY, p->gridDimZ, p->blockDimX, p->blockDimY,
+			      p->blockDimZ, p->sharedMemBytes, p->kernelParams, p->extra, call);
+}
+
+CUresult mp_shim_cuGraphAddKernelNode_v2(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps,
+					 size_t n, const CUDA_KERNEL_NODE_PARAMS *p)
+{
+	struct mp_msg_cuGraphAddKernelNode_v2 m;
+	struct adding a;
+	struct mp_func *f;
+	struct mp_out o;
+	CUresult r = add_begin(&a, MP_CALL_cuGraphAddKernelNode_v2, ret, h, deps, n,
+			       CU_GRAPH_NODE_TYPE_KERNEL);
+
+	if (r)
+		return r;
+	r = p ? kernel_take(a.t, p, &m.call, &f) : CUDA_ERROR_INVALID_VALUE;
+	if (!r)
+		r = kernel_keep(a.n, p, f, &m.call);
+	if (!r) {
+		m.phGraphNode = a.n->head.id;
+		m.hGraph = a.g->head.id;
+		m.dependencies = a.deps;
+		m.dependencies_count = (uint32_t)n;
+		m.ctx = ctx_id(a.t, p->ctx);
+		r = MP_PUT(&o, a.t, MP_CALL_cuGraphAddKernelNode_v2, cuGraphAddKernelNode_v2, &m,
+			   a.t->ctx->head.id);
+	}
+	return add_end(&a, r, &o, ret);
+}
+
+static CUDA_KERNEL_NODE_PARAMS kernel_v2(const CUDA_KERNEL_NODE_PARAMS_v1 *p)
+{
+	return (CUDA_KERNEL_NODE_PARAMS){
+		.func = p->func, .gridDimX = p->gridDimX, .gridDimY = p->gridDimY,
+		.gridDimZ = p->gridDimZ, .blockDimX = p->blockDimX, .blockDimY = p->blockDimY,
+		.blockDimZ = p->blockDimZ, .sharedMemBytes = p->sharedMemBytes,
+		.kernelParams = p->kernelParams, .extra = p->extra};
+}
+
+CUresult mp_shim_cuGraphAddKernelNode(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps, size_t n,
+				      const CUDA_KERNEL_NODE_PARAMS_v1 *p)
+{
+	CUDA_KERNEL_NODE_PARAMS v;
+
+	if (!p)
+		return CUDA_ERROR_INVALID_VALUE;
+	v = kernel_v2(p);
+	return mp_shim_cuGraphAddKernelNode_v2(ret, h, deps, n, &v);
+}
+
+/* A node of this type; what a capture made is known only to the server. */
+static CUresult node_get(enum mp_call call, CUgraphNode h, CUgraphNodeType type, bool known,
+			 struct mp_thread **t, struct mp_node **ret)
+{
+	struct mp_node *n = mp_node_get(h);
+	CUgraphNodeType is;
+	CUresult r = mp_enter(call, t);
+
+	if (r)
+		return r;
+	if (!n)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (!n->typed && (r = mp_shim_cuGraphNodeGetType(h, &is)))
+		return r;
+	if (n->type != type)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (known && !n->known)
+		return mp_refused(call);
+	*ret = n;
+	return CUDA_SUCCESS;
+}
+
+CUresult mp_shim_cuGraphKernelNodeGetParams_v2(CUgraphNode h, CUDA_KERNEL_NODE_PARAMS *p)
+{
+	struct mp_thread *t;
+	struct mp_node *n;
+	CUresult r = node_get(MP_CALL_cuGraphKernelNodeGetParams_v2, h, CU_GRAPH_NODE_TYPE_KERNEL, true,
+			      &t, &n);
+
+	if (r)
+		return r;
+	if (!p)
+		return CUDA_ERROR_INVALID_VALUE;
+	*p = n->p.kernel;
+	return CUDA_SUCCESS;
+}
+
+CUresult mp_shim_cuGraphKernelNodeGetParams(CUgraphNode h, CUDA_KERNEL_NODE_PARAMS_v1 *p)
+{
+	CUDA_KERNEL_NODE_PARAMS v;
+	CUresult r = mp_shim_cuGraphKernelNodeGetParams_v2(h, &v);
+
+	if (r)
+		return r;
+	if (!p)
+		return CUDA_ERROR_INVALID_VALUE;
+	p->func = v.func ? v.func : (CUfunction)v.kern;
+	p->gridDimX = v.gridDimX;
+	p->gridDimY = v.gridDimY;
+	p->gridDimZ = v.gridDimZ;
+	p->blockDimX = v.blockDimX;
+	p->blockDimY = v.blockDimY;
+	p->blockDimZ = v.blockDimZ;
+	p->sharedMemBytes = v.sharedMemBytes;
+	p->kernelParams = v.kernelParams;
+	p->extra = v.extra;
+	return CUDA_SUCCESS;
+}
+
+CUresult mp_shim_cuGraphKernelNodeSetParams_v2(CUgraphNode h, const CUDA_KERNEL_NODE_PARAMS *p)
+{
+	struct mp_msg_cuGraphKernelNodeSetParams_v2 m;
+	struct mp_thread *t;
+	struct mp_node *n;
+	struct mp_func *f;
+	struct mp_out o;
+	CUresult r = node_get(MP_CALL_cuGraphKernelNodeSetParams_v2, h, CU_GRAPH_NODE_TYPE_KERNEL,
+			      false, &t, &n);
+
+	if (!r)
+		r = p ? kernel_take(t, p, &m.call, &f) : CUDA_ERROR_INVALID_VALUE;
+	if (!r)
+		r = kernel_keep(n, p, f, &m.call);
+	if (r)
+		return r;
+	m.hNode = n->head.id;
+	m.ctx = ctx_id(t, p->ctx);
+	return MP_SEND(&o, t, MP_CALL_cuGraphKernelNodeSetParams_v2, cuGraphKernelNodeSetParams_v2, &m,
+		       t->ctx->head.id);
+}
+
+CUresult mp_shim_cuGraphKernelNodeSetParams(CUgraphNode h, const CUDA_KERNEL_NODE_PARAMS_v1 *p)
+{
+	CUDA_KERNEL_NODE_PARAMS v;
+
+	if (!p)
+		return CUDA_ERROR_INVALID_VALUE;
+	v = kernel_v2(p);
+	return mp_shim_cuGraphKernelNodeSetParams_v2(h, &v);
+}
+
+/* Executable graph and node of a change. */
+static CUresult exec_node(enum mp_call call, CUgraphExec x, CUgraphNode h, CUgraphNodeType type,
+			  struct mp_thread **t, uint32_t *exec, struct mp_node **n)
+{
+	struct mp_exec *e = mp_object(x, MP_KIND_exec);
+	CUresult r = node_get(call, h, type, false, t, n);
+
+	if (!r && !e)
+		r = CUDA_ERROR_INVALID_VALUE;
+	if (!r)
+		*exec = e->head.id;
+	return r;
+}
+
+CUresult mp_shim_cuGraphExecKernelNodeSetParams_v2(CUgraphExec x, CUgraphNode h,
+						   const CUDA_KERNEL_NODE_PARAMS *p)
+{
+	struct mp_msg_cuGraphExecKernelNodeSetParams_v2 m;
+	struct mp_thread *t;
+	struct mp_node *n;
+	struct mp_func *f;
+	struct mp_out o;
+	CUresult r = exec_node(MP_CALL_cuGraphExecKernelNodeSetParams_v2, x, h,
+			       CU_GRAPH_NODE_TYPE_KERNEL, &t, &m.hGraphExec, &n);
+
+	if (!r)
+		r = p ? kernel_take(t, p, &m.call, &f) : CUDA_ERROR_INVALID_VALUE;
+	if (r)
+		return r;
+	m.hNode = n->head.id;
+	m.ctx = ctx_id(t, p->ctx);
+	return MP_SEND(&o, t, MP_CALL_cuGraphExecKernelNodeSetParams_v2,
+		       cuGraphExecKernelNodeSetParams_v2, &m, t->ctx->head.id);
+}
+
+CUresult mp_shim_cuGraphExecKernelNodeSetParams(CUgraphExec x, CUgraphNode h,
+						const CUDA_KERNEL_NODE_PARAMS_v1 *p)
+{
+	CUDA_KERNEL_NODE_PARAMS v;
+
+	if (!p)
+		return CUDA_ERROR_INVALID_VALUE;
+	v = kernel_v2(p);
+	return mp_shim_cuGraphExecKernelNodeSetParams_v2(x, h, &v);
+}
+
+CUresult mp_shim_cuGraphKernelNodeSetAttribute(CUgraphNode h, CUkernelNodeAttrID id,
+					       const CUkernelNodeAttrValue *v)
+{
+	struct mp_msg_cuGraphKernelNodeSetAttribute m;
+	struct mp_thread *t;
+	struct mp_node *n;
+	struct mp_out o;
+	CUresult r = node_get(MP_CALL_cuGraphKernelNodeSetAttribute, h, CU_GRAPH_NODE_TYPE_KERNEL, false,
+			      &t, &n);
+
+	if (!r)
+		r = v ? mp_launch_attr(t, id, v, &m.attr) : CUDA_ERROR_INVALID_VALUE;
+	if (r)
+		return r;
+	m.hNode = n->head.id;
+	return MP_SEND(&o, t, MP_CALL_cuGraphKernelNodeSetAttribute, cuGraphKernelNodeSetAttribute, &m,
+		       t->ctx->head.id);
+}
+
+CUresult mp_shim_cuGraphKernelNodeCopyAttributes(CUgraphNode dst, CUgraphNode src)
+{
+	struct mp_msg_cuGraphKernelNodeCopyAttributes m;
+	struct mp_thread *t;
+	struct mp_node *d, *s;
+	struct mp_out o;
+	CUresult r = node_get(MP_CALL_cuGraphKernelNodeCopyAttributes, dst, CU_GRAPH_NODE_TYPE_KERNEL,
+			      false, &t, &d);
+
+	if (!r)
+		r = node_get(MP_CALL_cuGraphKernelNodeCopyAttributes, src, CU_GRAPH_NODE_TYPE_KERNEL,
+			     false, &t, &s);
+	if (r)
+		return r;
+	m.dst = d->head.id;
+	m.src = s->head.id;
+	return MP_SEND(&o, t, MP_CALL_cuGraphKernelNodeCopyAttributes, cuGraphKernelNodeCopyAttributes,
+		       &m, t->ctx->head.id);
+}
+
+/* ---- Copies ---- */
+
+/* What the launches of the graph will ask for or deliver. */
+static CUresult copy_host(struct mp_graph *g, uint64_t ticket, const struct mp_shape *shape, int host)
+{
+	int e = 0;
+
+	if (host == 1)
+		e = mp_pull_add(ticket, shape, true);
+	else if (host == 2)
+		e = mp_rpc_download_kept(mp_shim.rpc, ticket, shape);
+	if (host)
+		g->host = true;
+	return e ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
+}
+
+static CUresult copy_keep(struct mp_node *n, const CUDA_MEMCPY3D *p)
+{
+	CUDA_MEMCPY3D *keep = n->known ? n->p.own_copy : malloc(sizeof(*keep));
+
+	if (!keep)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	*keep = *p;
+	n->p.own_copy = keep;
+	n->known = true;
+	return CUDA_SUCCESS;
+}
+
+CUresult mp_shim_cuGraphAddMemcpyNode(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps, size_t n,
+				      const CUDA_MEMCPY3D *p, CUcontext ctx)
+{
+	struct mp_msg_cuGraphAddMemcpyNode m = {0};
+	struct mp_shape shape;
+	struct adding a;
+	struct mp_out o;
+	int host = 0;
+	CUresult r = add_begin(&a, MP_CALL_cuGraphAddMemcpyNode, ret, h, deps, n,
+			       CU_GRAPH_NODE_TYPE_MEMCPY);
+
+	if (r)
+		return r;
+	r = p ? mp_box(a.t, p, &m.copy, &shape, &host) : CUDA_ERROR_INVALID_VALUE;
+	if (!r && host == 3)
+		r = mp_refused(MP_CALL_cuGraphAddMemcpyNode);
+	if (!r)
+		r = copy_keep(a.n, p);
+	if (!r) {
+		m.phGraphNode = a.n->head.id;
+		m.hGraph = a.g->head.id;
+		m.dependencies = a.deps;
+		m.dependencies_count = (uint32_t)n;
+		m.srcHost = host == 1 ? (uintptr_t)shape.base : 0;
+		m.dstHost = host == 2 ? (uintptr_t)shape.base : 0;
+		m.ctx = ctx_id(a.t, ctx);
+		r = MP_PUT(&o, a.t, MP_CALL_cuGraphAddMemcpyNode, cuGraphAddMemcpyNode, &m,
+			   a.t->ctx->head.id);
+		if (!r && copy_host(a.g, o.ticket, &shape, host))
+			mp_rpc_lose(mp_shim.rpc, CUDA_ERROR_OUT_OF_MEMORY, "no memory for a copy");
+	}
+	return add_end(&a, r, &o, ret);
+}
+
+CUresult mp_shim_cuGraphMemcpyNodeGetParams(CUgraphNode h, CUDA_MEMCPY3D *p)
+{
+	struct mp_thread *t;
+	struct mp_node *n;
+	CUresult r = node_get(MP_CALL_cuGraphMemcpyNodeGetParams, h, CU_GRAPH_NODE_TYPE_MEMCPY, true, &t,
+			      &n);
+
+	if (r)
+		return r;
+	if (!p)
+		return CUDA_ERROR_INVALID_VALUE;
+	*p = *n->p.own_copy;
+	return CUDA_SUCCESS;
+}
+
+/* The host end may not change: the server has it by the ticket of the node's record. */
+static CUresult copy_same(struct mp_thread *t, struct mp_node *n, const CUDA_MEMCPY3D *p,
+			  struct mp_copy3d *c, enum mp_call call)
+{
+	struct mp_shape now, was;
+	struct mp_copy3d old;
+	int host, had;
+	CUresult r = p ? mp_box(t, p, c, &now, &host) : CUDA_ERROR_INVALID_VALUE;
+
+	if (!r)
+		r = mp_box(t, n->p.own_copy, &old, &was, &had);
+	if (r)
+		return r;
+	if (host != had || (host && memcmp(&now, &was, sizeof(now))))
+		return mp_refused(call);
+	return CUDA_SUCCESS;
+}
+
+CUresult mp_shim_cuGraphMemcpyNodeSetParams(CUgraphNode h, const CUDA_MEMCPY3D *p)
+{
+	struct mp_msg_cuGraphMemcpyNodeSetParams m = {0};
+	struct mp_thread *t;
+	struct mp_node *n;
+	struct mp_out o;
+	CUresult r = node_get(MP_CALL_cuGraphMemcpyNodeSetParams, h, CU_GRAPH_NODE_TYPE_MEMCPY, true, &t,
+			      &n);
+
+	if (!r)
+		r = copy_same(t, n, p, &m.copy, MP_CALL_cuGraphMemcpyNodeSetParams);
+	if (!r)
+		r = copy_keep(n, p);
+	if (r)
+		return r;
+	m.hNode = n->head.id;
+	return MP_SEND(&o, t, MP_CALL_cuGraphMemcpyNodeSetParams, cuGraphMemcpyNodeSetParams, &m,
+		       t->ctx->head.id);
+}
+
+CUresult mp_shim_cuGraphExecMemcpyNodeSetParams(CUgraphExec x, CUgraphNode h, const CUDA_MEMCPY3D *p,
+						CUcontext ctx)
+{
+	struct mp_msg_cuGraphExecMemcpyNodeSetParams m = {0};
+	struct mp_thread *t;
+	struct mp_node *n;
+	struct mp_out o;
+	CUresult r = exec_node(MP_CALL_cuGraphExecMemcpyNodeSetParams, x, h, CU_GRAPH_NODE_TYPE_MEMCPY,
+			       &t, &m.hGraphExec, &n);
+
+	if (!r && !n->known)
+		r = mp_refused(MP_CALL_cuGraphExecMemcpyNodeSetParams);
+	if (!r)
+		r = copy_same(t, n, p, &m.copy, MP_CALL_cuGraphExecMemcpyNodeSetParams);
+	if (r)
+		return r;
+	m.hNode = n->head.id;
+	m.ctx = ctx_id(t, ctx);
+	return MP_SEND(&o, t, MP_CALL_cuGraphExecMemcpyNodeSetParams, cuGraphExecMemcpyNodeSetParams, &m,
+		       t->ctx->head.id);
+}
+
+/* ---- Memsets ---- */
+
+static CUresult memset_check(const CUDA_MEMSET_NODE_PARAMS *p)
+{
+	size_t row, all;
+
+	if (!p || (p->elementSize != 1 && p->elementSize != 2 && p->elementSize != 4) || !p->width ||
+	    !p->height || p->dst % p->elementSize || !mp_mul(p->width, p->elementSize, &row) ||
+	    !mp_mul(p->pitch, p->height - 1, &all) || !mp_add(all, row, &all) ||
+	    (p->height > 1 && p->pitch < row))
+		return CUDA_ERROR_INVALID_VALUE;
+	return mp_device_range(p->dst, all);
+}
+
+CUresult mp_shim_cuGraphAddMemsetNode(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps, size_t n,
+				      const CUDA_MEMSET_NODE_PARAMS *p, CUcontext ctx)
+{
+	struct mp_msg_cuGraphAddMemsetNode m;
+	struct adding a;
+	struct mp_out o;
+	CUresult r = add_begin(&a, MP_CALL_cuGraphAddMemsetNode, ret, h, deps, n,
+			       CU_GRAPH_NODE_TYPE_MEMSET);
+
+	if (r)
+		return r;
+	r = memset_check(p);
+	if (!r) {
+		a.n->p.memset = *p;
+		a.n->known = true;
+		m.phGraphNode = a.n->head.id;
+		m.hGraph = a.g->head.id;
+		m.dependencies = a.deps;
+		m.numDependencies = n;
+		mp_from_memset_node(&m.memsetParams, p);
+		m.ctx = ctx_id(a.t, ctx);
+		r = MP_PUT(&o, a.t, MP_CALL_cuGraphAddMemsetNode, cuGraphAddMemsetNode, &m,
+			   a.t->ctx->head.id);
+	}
+	return add_end(&a, r, &o, ret);
+}
+
+CUresult mp_shim_cuGraphMemsetNodeGetParams(CUgraphNode h, CUDA_MEMSET_NODE_PARAMS *p)
+{
+	struct mp_thread *t;
+	struct mp_node *n;
+	CUresult r = node_get(MP_CALL_cuGraphMemsetNodeGetParams, h, CU_GRAPH_NODE_TYPE_MEMSET, true, &t,
+			      &n);
+
+	if (r)
+		return r;
+	if (!p)
+		return CUDA_ERROR_INVALID_VALUE;
+	*p = n->p.memset;
+	return CUDA_SUCCESS;
+}
+
+CUresult mp_shim_cuGraphMemsetNodeSetParams(CUgraphNode h, const CUDA_MEMSET_NODE_PARAMS *p)
+{
+	struct mp_msg_cuGraphMemsetNodeSetParams m;
+	struct mp_thread *t;
+	struct mp_node *n;
+	struct mp_out o;
+	CUresult r = node_get(MP_CALL_cuGraphMemsetNodeSetParams, h, CU_GRAPH_NODE_TYPE_MEMSET, false,
+			      &t, &n);
+
+	if (!r)
+		r = memset_check(p);
+	if (r)
+		return r;
+	n->p.memset = *p;
+	n->known = true;
+	m.hNode = n->head.id;
+	mp_from_memset_node(&m.nodeParams, p);
+	return MP_SEND(&o, t, MP_CALL_cuGraphMemsetNodeSetParams, cuGraphMemsetNodeSetParams, &m,
+		       t->ctx->head.id);
+}
+
+CUresult mp_shim_cuGraphExecMemsetNodeSetParams(CUgraphExec x, CUgraphNode h,
+						const CUDA_MEMSET_NODE_PARAMS *p, CUcontext ctx)
+{
+	struct mp_msg_cuGraphExecMemsetNodeSetParams m;
+	struct mp_thread *t;
+	struct mp_node *n;
+	struct mp_out o;
+	CUresult r = exec_node(MP_CALL_cuGraphExecMemsetNodeSetParams, x, h, CU_GRAPH_NODE_TYPE_MEMSET,
+			       &t, &m.hGraphExec, &n);
+
+	if (!r)
+		r = memset_check(p);
+	if (r)
+		return r;
+	m.hNode = n->head.id;
+	mp_from_memset_node(&m.memsetParams, p);
+	m.ctx = ctx_id(t, ctx);
+	return MP_SEND(&o, t, MP_CALL_cuGraphExecMemsetNodeSetParams, cuGraphExecMemsetNodeSetParams, &m,
+		       t->ctx->head.id);
+}
+
+/* ---- Host functions ---- */
+
+CUresult mp_shim_cuGraphAddHostNode(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps, size_t n,
+				    const CUDA_HOST_NODE_PARAMS *p)
+{
+	struct mp_msg_cuGraphAddHostNode m = {0};
+	struct adding a;
+	struct mp_out o;
+	CUresult r = add_begin(&a, MP_CALL_cuGraphAddHostNode, ret, h, deps, n, CU_GRAPH_NODE_TYPE_HOST);
+
+	if (r)
+		return r;
+	r = p && p->fn ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+	if (!r && !(m.fn = mp_hostcall_new(p->fn, p->userData, NULL, NULL, true)))
+		r = CUDA_ERROR_OUT_OF_MEMORY;
+	if (!r) {
+		a.n->p.host = *p;
+		a.n->known = true;
+		a.g->host = true;
+		m.phGraphNode = a.n->head.id;
+		m.hGraph = a.g->head.id;
+		m.dependencies = a.deps;
+		m.dependencies_count = (uint32_t)n;
+		r = MP_PUT(&o, a.t, MP_CALL_cuGraphAddHostNode, cuGraphAddHostNode, &m,
+			   a.t->ctx->head.id);
+	}
+	return add_end(&a, r, &o, ret);
+}
+
+CUresult mp_shim_cuGraphHostNodeGetParams(CUgraphNode h, CUDA_HOST_NODE_PARAMS *p)
+{
+	struct mp_thread *t;
+	struct mp_node *n;
+	CUresult r =
+		node_get(MP_CALL_cuGraphHostNodeGetParams, h, CU_GRAPH_NODE_TYPE_HOST, true, &t, &n);
+
+	if (r)
+		return r;
+	if (!p)
+		return CUDA_ERROR_INVALID_VALUE;
+	*p = n->p.host;
+	return CUDA_SUCCESS;
+}
+
+CUresult mp_shim_cuGraphHostNodeSetParams(CUgraphNode h, const CUDA_HOST_NODE_PARAMS *p)
+{
+	struct mp_msg_cuGraphHostNodeSetParams m = {0};
+	struct mp_thread *t;
+	struct mp_node *n;
+	struct mp_out o;
+	CUresult r =
+		node_get(MP_CALL_cuGraphHostNodeSetParams, h, CU_GRAPH_NODE_TYPE_HOST, false, &t, &n);
+
+	if (r)
+		return r;
+	if (!p || !p->fn)
+		return CUDA_ERROR_INVALID_VALUE;
+	m.fn = mp_hostcall_new(p->fn, p->userData, NULL, NULL, true);
+	if (!m.fn)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	n->p.host = *p;
+	n->known = true;
+	m.hNode = n->head.id;
+	return MP_SEND(&o, t, MP_CALL_cuGraphHostNodeSetParams, cuGraphHostNodeSetParams, &m,
+		       t->ctx->head.id);
+}
+
+CUresult mp_shim_cuGraphExecHostNodeSetParams(CUgraphExec x, CUgraphNode h,
+					      const CUDA_HOST_NODE_PARAMS *p)
+{
+	struct mp_msg_cuGraphExecHostNodeSetParams m = {0};
+	struct mp_thread *t;
+	struct mp_node *n;
+	struct mp_out o;
+	CUresult r = exec_node(MP_CALL_cuGraphExecHostNodeSetParams, x, h, CU_GRAPH_NODE_TYPE_HOST, &t,
+			       &m.hGraphExec, &n);
+
+	if (r)
+		return r;
+	if (!p || !p->fn)
+		return CUDA_ERROR_INVALID_VALUE;
+	m.fn = mp_hostcall_new(p->fn, p->userData, NULL, NULL, true);
+	if (!m.fn)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	m.hNode = n->head.id;
+	return MP_SEND(&o, t, MP_CALL_cuGraphExecHostNodeSetParams, cuGraphExecHostNodeSetParams, &m,
+		       t->ctx->head.id);
+}
+
+/* ---- Children, empty nodes, events ---- */
+
+CUresult mp_shim_cuGraphAddChildGraphNode(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps,
+					  size_t n, CUgraph child)
+{
+	struct mp_msg_cuGraphAddChildGraphNode m;
+	struct mp_graph *c = mp_graph_get(child);
+	struct adding a;
+	struct mp_out o;
+	CUresult r = add_begin(&a, MP_CALL_cuGraphAddChildGraphNode, ret, h, deps, n,
+			       CU_GRAPH_NODE_TYPE_GRAPH);
+
+	if (r)
+		return r;
+	r = c && c != a.g ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+	if (!r) {
+		a.g->host |= c->host;
+		m.phGraphNode = a.n->head.id;
+		m.hGraph = a.g->head.id;
+		m.dependencies = a.deps;
+		m.numDependencies = n;
+		m.childGraph = c->head.id;
+		r = MP_PUT(&o, a.t, MP_CALL_cuGraphAddChildGraphNode, cuGraphAddChildGraphNode, &m,
+			   a.t->ctx->head.id);
+	}
+	return add_end(&a, r, &o, ret);
+}
+
+CUresult mp_shim_cuGraphChildGraphNodeGetGraph(CUgraphNode h, CUgraph *ret)
+{
+	struct mp_msg_cuGraphChildGraphNodeGetGraph m;
+	struct mp_graph *g;
+	struct mp_thread *t;
+	struct mp_node *n;
+	struct mp_out o;
+	CUresult r = node_get(MP_CALL_cuGraphChildGraphNodeGetGraph, h, CU_GRAPH_NODE_TYPE_GRAPH, false,
+			      &t, &n);
+
+	if (r)
+		return r;
+	if (!ret)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (n->known) {
+		*ret = n->p.child;
+		return CUDA_SUCCESS;
+	}
+	g = mp_graph_new();
+	if (!g)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	g->child = true;
+	m.hNode = n->head.id;
+	m.phGraph = g->head.id;
+	r = MP_SEND(&o, t, MP_CALL_cuGraphChildGraphNodeGetGraph, cuGraphChildGraphNodeGetGraph, &m,
+		    t->ctx->head.id);
+	if (r) {
+		mp_graph_gone(g);
+		return r;
+	}
+	n->p.child = *ret = (CUgraph)g;
+	n->known = true;
+	return CUDA_SUCCESS;
+}
+
+CUresult mp_shim_cuGraphExecChildGraphNodeSetParams(CUgraphExec x, CUgraphNode h, CUgraph child)
+{
+	struct mp_msg_cuGraphExecChildGraphNodeSetParams m;
+	struct mp_graph *c = mp_graph_get(child);
+	struct mp_thread *t;
+	struct mp_node *n;
+	struct mp_out o;
+	CUresult r = exec_node(MP_CALL_cuGraphExecChildGraphNodeSetParams, x, h,
+			       CU_GRAPH_NODE_TYPE_GRAPH, &t, &m.hGraphExec, &n);
+
+	if (r)
+		return r;
+	if (!c)
+		return CUDA_ERROR_INVALID_VALUE;
+	m.hNode = n->head.id;
+	m.childGraph = c->head.id;
+	return MP_SEND(&o, t, MP_CALL_cuGraphExecChildGraphNodeSetParams,
+		       cuGraphExecChildGraphNodeSetParams, &m, t->ctx->head.id);
+}
+
+CUresult mp_shim_cuGraphAddEmptyNode(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps, size_t n)
+{
+	struct mp_msg_cuGraphAddEmptyNode m;
+	struct adding a;
+	struct mp_out o;
+	CUresult r =
+		add_begin(&a, MP_CALL_cuGraphAddEmptyNode, ret, h, deps, n, CU_GRAPH_NODE_TYPE_EMPTY);
+
+	if (r)
+		return r;
+	m.phGraphNode = a.n->head.id;
+	m.hGraph = a.g->head.id;
+	m.dependencies = a.deps;
+	m.numDependencies = n;
+	r = MP_PUT(&o, a.t, MP_CALL_cuGraphAddEmptyNode, cuGraphAddEmptyNode, &m, a.t->ctx->head.id);
+	return add_end(&a, r, &o, ret);
+}
+
+#define EVENT_NODE(Kind, TYPE)                                                                     \
+	CUresult mp_shim_cuGraphAddEvent##Kind##Node(CUgraphNode *ret, CUgraph h,                  \
+						     const CUgraphNode *deps, size_t n,            \
+						     CUevent event)                                \
+	{                                                                                          \
+		struct mp_msg_cuGraphAddEvent##Kind##Node m;                                       \
+		struct mp_event *e = mp_object(event, MP_KIND_event);                              \
+		struct adding a;                                                                   \
+		struct mp_out o;                                                                   \
+		CUresult r = add_begin(&a, MP_CALL_cuGraphAddEvent##Kind##Node, ret, h, deps, n,   \
+				       TYPE);                                                      \
+                                                                                                   \
+		if (r)                                                                             \
+			return r;                                                                  \
+		r = e ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;                                   \
+		if (!r) {                                                                          \
+			a.n->p.event = event;                                                      \
+			a.n->known = true;                                                         \
+			m.phGraphNode = a.n->head.id;                                              \
+			m.hGraph = a.g->head.id;                                                   \
+			m.dependencies = a.deps;                                                   \
+			m.numDependencies = n;                                                     \
+			m.event = e->head.id;                                                      \
+			r = MP_PUT(&o, a.t, MP_CALL_cuGraphAddEvent##Kind##Node,                   \
+				   cuGraphAddEvent##Kind##Node, &m, a.t->ctx->head.id);            \
+		}                                                                                  \
+		return add_end(&a, r, &o, ret);                                                    \
+	}                                                                                          \
+	CUresult mp_shim_cuGraphEvent##Kind##NodeGetEvent(CUgraphNode h, CUevent *ret)             \
+	{                                                                                          \
+		struct mp_thread *t;                                                               \
+		struct mp_node *n;                                                                 \
+		CUresult r = node_get(MP_CALL_cuGraphEvent##Kind##NodeGetEvent, h, TYPE, true, &t, \
+				      &n);                                                         \
+                                                                                                   \
+		if (r)                                                                             \
+			return r;                                                                  \
+		if (!ret)                                                                          \
+			return CUDA_ERROR_INVALID_VALUE;                                           \
+		*ret = n->p.event;                                                                 \
+		return CUDA_SUCCESS;                                                               \
+	}                                                                                          \
+	CUresult mp_shim_cuGraphEvent##Kind##NodeSetEvent(CUgraphNode h, CUevent event)            \
+	{                                                                                          \
+		struct mp_msg_cuGraphEvent##Kind##NodeSetEvent m;                                  \
+		struct mp_event *e = mp_object(event, MP_KIND_event);                              \
+		struct mp_thread *t;                                                               \
+		struct mp_node *n;                                                                 \
+		struct mp_out o;                                                                   \
+		CUresult r = node_get(MP_CALL_cuGraphEvent##Kind##NodeSetEvent, h, TYPE, false,    \
+				      &t, &n);                                                     \
+                                                                                                   \
+		if (r)                                                                             \
+			return r;                                                                  \
+		if (!e)                                                                            \
+			return CUDA_ERROR_INVALID_VALUE;                                           \
+		n->p.event = event;                                                                \
+		n->known = true;                                                                   \
+		m.hNode = n->head.id;                                                              \
+		m.event = e->head.id;                                                              \
+		return MP_SEND(&o, t, MP_CALL_cuGraphEvent##Kind##NodeSetEvent,                    \
+			       cuGraphEvent##Kind##NodeSetEvent, &m, t->ctx->head.id);             \
+	}                                                                                          \
+	CUresult mp_shim_cuGraphExecEvent##Kind##NodeSetEvent(CUgraphExec x, CUgraphNode h,        \
+							      CUevent event)                       \
+	{                                                                                          \
+		struct mp_msg_cuGraphExecEvent##Kind##NodeSetEvent m;                              \
+		struct mp_event *e = mp_object(event, MP_KIND_event);                              \
+		struct mp_thread *t;                                                               \
+		struct mp_node *n;                                                                 \
+		struct mp_out o;                                                                   \
+		CUresult r = exec_node(MP_CALL_cuGraphExecEvent##Kind##NodeSetEvent, x, h, TYPE,   \
+				       &t, &m.hGraphExec, &n);                                     \
+                                                                                                   \
+		if (r)                                                                             \
+			return r;                                                                  \
+		if (!e)                                                                            \
+			return CUDA_ERROR_INVALID_VALUE;                                           \
+		m.hNode = n->head.id;                                                              \
+		m.event = e->head.id;                                                              \
+		return MP_SEND(&o, t, MP_CALL_cuGraphExecEvent##Kind##NodeSetEvent,                \
+			       cuGraphExecEvent##Kind##NodeSetEvent, &m, t->ctx->head.id);         \
+	}
+
+EVENT_NODE(Record, CU_GRAPH_NODE_TYPE_EVENT_RECORD)
+EVENT_NODE(Wait, CU_GRAPH_NODE_TYPE_WAIT_EVENT)
+
+/* ---- Nodes in general ---- */
+
+CUresult mp_shim_cuGraphDestroyNode(CUgraphNode h)
+{
+	struct mp_msg_cuGraphDestroyNode m;
+	struct mp_node *n = mp_node_get(h);
+	struct mp_thread *t;
+	struct mp_out o;
+	CUresult r = mp_enter(MP_CALL_cuGraphDestroyNode, &t);
+
+	if (r)
+		return r;
+	if (!n)
+		return CUDA_ERROR_INVALID_VALUE;
+	m.hNode = n->head.id;
+	r = MP_SEND(&o, t, MP_CALL_cuGraphDestroyNode, cuGraphDestroyNode, &m, t->ctx->head.id);
+	if (!r)
+		mp_node_remove(n);
+	return r;
+}
+
+CUresult mp_shim_cuGraphNodeSetEnabled(CUgraphExec x, CUgraphNode h, unsigned int on)
+{
+	struct mp_msg_cuGraphNodeSetEnabled m = {.isEnabled = on};
+	struct mp_exec *e = mp_object(x, MP_KIND_exec);
+	struct mp_node *n = mp_node_get(h);
+	struct mp_thread *t;
+	struct mp_out o;
+	CUresult r = mp_enter(MP_CALL_cuGraphNodeSetEnabled, &t);
+
+	if (r)
+		return r;
+	if (!e || !n)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (n->typed && n->type != CU_GRAPH_NODE_TYPE_KERNEL && n->type != CU_GRAPH_NODE_TYPE_MEMSET &&
+	    n->type != CU_GRAPH_NODE_TYPE_MEMCPY)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (n->known && n->type == CU_GRAPH_NODE_TYPE_MEMCPY && n->graph->host)
+		return mp_refused(MP_CALL_cuGraphNodeSetEnabled); /* its host half would go on */
+	m.hGraphExec = e->head.id;
+	m.hNode = n->head.id;
+	return MP_SEND(&o, t, MP_CALL_cuGraphNodeSetEnabled, cuGraphNodeSetEnabled, &m,
+		       t->ctx->head.id);
+}
+
+/* The general form, by type. */
+static CUresult add_any(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps, size_t n,
+			CUgraphNodeParams *p)
+{
+	if (!p)
+		return CUDA_ERROR_INVALID_VALUE;
+	switch (p->type) {
+	case CU_GRAPH_NODE_TYPE_KERNEL: {
+		CUDA_KERNEL_NODE_PARAMS k;
+
+		static_assert(sizeof(k) == sizeof(p->kernel), "the same shape under two names");
+		memcpy(&k, &p->kernel, sizeof(k));
+		return mp_shim_cuGraphAddKernelNode_v2(ret, h, deps, n, &k);
+	}
+	case CU_GRAPH_NODE_TYPE_MEMCPY:
+		return mp_shim_cuGraphAddMemcpyNode(ret, h, deps, n, &p->memcpy.copyParams,
+						    p->memcpy.copyCtx);
+	case CU_GRAPH_NODE_TYPE_MEMSET: {
+		CUDA_MEMSET_NODE_PARAMS s = {.dst = p->memset.dst, .pitch = p->memset.pitch,
+					     .value = p->memset.value,
+					     .elementSize = p->memset.elementSize,
+					     .width = p->memset.width, .height = p->memset.height};
+
+		return mp_shim_cuGraphAddMemsetNode(ret, h, deps, n, &s, p->memset.ctx);
+	}
+	case CU_GRAPH_NODE_TYPE_HOST: {
+		CUDA_HOST_NODE_PARAMS f = {p->host.fn, p->host.userData};
+
+		return mp_shim_cuGraphAddHostNode(ret, h, deps, n, &f);
+	}
+	case CU_GRAPH_NODE_TYPE_GRAPH:
+		return mp_shim_cuGraphAddChildGraphNode(ret, h, deps, n, p->graph.graph);
+	case CU_GRAPH_NODE_TYPE_EMPTY:
+		return mp_shim_cuGraphAddEmptyNode(ret, h, deps, n);
+	case CU_GRAPH_NODE_TYPE_EVENT_RECORD:
+		return mp_shim_cuGraphAddEventRecordNode(ret, h, deps, n, p->eventRecord.event);
+	case CU_GRAPH_NODE_TYPE_WAIT_EVENT:
+		return mp_shim_cuGraphAddEventWaitNode(ret, h, deps, n, p->eventWait.event);
+	default:
+		return mp_refused(MP_CALL_cuGraphAddNode_v2);
+	}
+}
+
+CUresult mp_shim_cuGraphAddNode_v2(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps,
+				   const CUgraphEdgeData *data, size_t n, CUgraphNodeParams *p)
+{
+	size_t i;
+
+	for (i = 0; data && i < n; i++)
+		if (data[i].from_port || data[i].to_port || data[i].type)
+			return mp_refused(MP_CALL_cuGraphAddNode_v2);
+	return add_any(ret, h, deps, n, p);
+}
+
+CUresult mp_shim_cuGraphAddNode(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps, size_t n,
+				CUgraphNodeParams *p)
+{
+	return add_any(ret, h, deps, n, p);
+}
+
+CUresult mp_shim_cuGraphNodeSetParams(CUgraphNode h, CUgraphNodeParams *p)
+{
+	if (!p)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (p->type == CU_GRAPH_NODE_TYPE_KERNEL) {
+		CUDA_KERNEL_NODE_PARAMS k;
+
+		memcpy(&k, &p->kernel, sizeof(k));
+		return mp_shim_cuGraphKernelNodeSetParams_v2(h, &k);
+	}
+	return mp_refused(MP_CALL_cuGraphNodeSetParams);
+}
+
+CUresult mp_shim_cuGraphExecNodeSetParams(CUgraphExec x, CUgraphNode h, CUgraphNodeParams *p)
+{
+	if (!p)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (p->type == CU_GRAPH_NODE_TYPE_KERNEL) {
+		CUDA_KERNEL_NODE_PARAMS k;
+
+		memcpy(&k, &p->kernel, sizeof(k));
+		return mp_shim_cuGraphExecKernelNodeSetParams_v2(x, h, &k);
+	}
+	return mp_refused(MP_CALL_cuGraphExecNodeSetParams);
+}
