@@ -723,24 +723,6 @@ CUresult mp_memory_release_va(uint64_t base, uint64_t size)
 	return r;
 }
 
-/* Is the range reserved and not mapped? */
-bool mp_memory_is_va(uint64_t base, uint64_t size)
-{
-	struct block *b = NULL;
-	uint64_t i;
-
-	if (base < mp_shim.window_base || granule_of(base) + size / GRANULE > ngranules)
-		return false;
-	pthread_mutex_lock(&memory);
-	for (i = 0; i < size / GRANULE; i++) {
-		b = granule[granule_of(base) + i];
-		if (!b || b->state != BLOCK_VA)
-			break;
-	}
-	pthread_mutex_unlock(&memory);
-	return i == size / GRANULE;
-}
-
 /* The VA block of a mapped range is found again by the mapping's `next`. */
 void mp_memory_vmm(uint64_t base, uint64_t size, int device, struct mp_ctx *c, bool on)
 {

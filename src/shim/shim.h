@@ -518,7 +518,6 @@ void mp_memory_ctx_gone(struct mp_thread *t, struct mp_ctx *c);
 CUresult mp_memory_info(struct mp_thread *t, int device, uint64_t *ret_free, uint64_t *ret_total);
 /* Plain addresses of the window, 2 MiB granules. */
 uint64_t mp_memory_reserve_va(uint64_t size, uint64_t align, uint64_t hint);
-bool mp_memory_is_va(uint64_t base, uint64_t size);
 CUresult mp_memory_release_va(uint64_t base, uint64_t size);
 /* An address range that got memory by cuMemMap. */
 void mp_memory_vmm(uint64_t base, uint64_t size, int device, struct mp_ctx *c, bool on);
