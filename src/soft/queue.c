@@ -314,6 +314,7 @@ static void finish(struct mp_op *op, CUresult result, struct mp_op **list)
 	void (*after)(void *);
 	void *arg;
 	unsigned i;
+	bool grid = op->work.kind == MP_WORK_KERNEL;
 
 	/* Payloads of graph memory and child graphs take other locks: before this one. */
 	mp_work_fini(&op->work);
@@ -334,8 +335,8 @@ static void finish(struct mp_op *op, CUresult result, struct mp_op **list)
 			*list = w;
 		}
 	}
-	if (op->counted)
-		ctx->pending--;
+	if (op->counted && !--ctx->pending && grid)
+		mp_soft_account_touch(ctx->device->account, false);
 	if (op->waited || (drainers && !ctx->pending))
 		pthread_cond_broadcast(&changed);
 	mp_queue_unlock();
@@ -416,8 +417,10 @@ static void start_bytes(struct mp_op *op, struct mp_op **list)
 
 static void start_grid(struct mp_op *op, struct mp_op **list)
 {
-	CUresult r = mp_launch_start(op, grid_done);
+	CUresult r;
 
+	mp_soft_account_touch(op->work.ctx->device->account, true);
+	r = mp_launch_start(op, grid_done);
 	if (!r)
 		return;
 	mp_context_fail(op->work.ctx, r);

@@ -254,6 +254,9 @@ MP_TEST(mappings)
 	MP_OK(cuMemGetInfo_v2(&before, &total));
 	MP_OK(cuMemGetAllocationGranularity(&g, &prop, CU_MEM_ALLOC_GRANULARITY_MINIMUM));
 	MP_CHECK_EQ(g, 2 * MIB);
+	MP_OK(cuMemAddressReserve(&hint, 4 * g, 0, MP_SOFT_WINDOW_BASE, 0));
+	MP_CHECK(hint == MP_SOFT_WINDOW_BASE);
+	MP_OK(cuMemAddressFree(hint, 4 * g));
 	MP_OK(cuMemAddressReserve(&va, 8 * g, 0, 0, 0));
 	MP_OK(cuMemAddressReserve(&hint, 4 * g, 0, fixed, 0));
 	MP_CHECK(hint == fixed);

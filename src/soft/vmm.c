@@ -61,9 +61,8 @@ CUresult cuMemAddressReserve(CUdeviceptr *ptr, size_t size, size_t alignment, CU
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	mp_memory_lock();
 	if (!addresses.cap)
-		/* The first granule stays free: an address of 0 past the base is no accident. */
-		mp_extents_init(&addresses, mp_window_reserve_base() / MP_GRANULE + 1,
-				mp_window_reserve_size() / MP_GRANULE - 1);
+		mp_extents_init(&addresses, mp_window_reserve_base() / MP_GRANULE,
+				mp_window_reserve_size() / MP_GRANULE);
 	if (addr && !(addr % MP_GRANULE) && !(addr % (align * MP_GRANULE))) {
 		first = addr / MP_GRANULE;
 		got = mp_extents_take_at(&addresses, first, count);
