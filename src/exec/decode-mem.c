@@ -324,6 +324,10 @@ void decode_memory(struct decode *d)
 	case MP_PTX_OP_RED:
 		atomic(d);
 		return;
+	case MP_PTX_OP_CP:
+	case MP_PTX_OP_MBARRIER:
+		decode_async(d);
+		return;
 	case MP_PTX_OP_CVTA:
 		cvta(d);
 		return;

@@ -34,10 +34,7 @@ static void barrier(struct decode *d)
 		return;
 	}
 	if (has(d, MP_PTX_W_CLUSTER)) {
-		o = decode_op(d, NULL);
-		o->kind = K_BAR;
-		o->x = has(d, MP_PTX_W_WAIT) ? 9 : 8;
-		o->a = o->b = SLOT_NONE;
+		decode_refuse(d, "barriers of clusters are not carried");
 		return;
 	}
 	if (in->nops < 1u + red || n > 2u + red) {

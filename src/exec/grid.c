@@ -424,6 +424,11 @@ enum mp_exec_outcome mp_exec_submit(struct mp_exec *e, const struct mp_exec_grid
 		return o;
 	if (!shape_ok(in))
 		return MP_EXEC_UNSUPPORTED;
+	if (in->cluster[0] * in->cluster[1] * in->cluster[2] > 1) {
+		mp_log(MP_LOG_ERROR, "exec", "kernel", "name=%s clusters are not carried",
+		       in->kernel->info.name);
+		return MP_EXEC_UNSUPPORTED;
+	}
 	g = calloc(1, sizeof(*g));
 	if (!g)
 		return MP_EXEC_NO_MEMORY;
