@@ -35,7 +35,7 @@ struct mp_cli {
 	int64_t idle_s; /* -1: not given */
 	/* token */
 	const char *client, *role, *output;
-	int64_t lifetime_s;
+	int64_t lifetime_s, overlap_s;
 	int argc; /* what is left after the options */
 	char **argv;
 };
@@ -85,6 +85,7 @@ int mp_cli_lease_show(struct mp_cli *c);
 int mp_cli_lease_kill(struct mp_cli *c);
 int mp_cli_token_list(struct mp_cli *c);
 int mp_cli_token_create(struct mp_cli *c);
+int mp_cli_token_reissue(struct mp_cli *c);
 int mp_cli_token_change(struct mp_cli *c);
 
 #endif

@@ -31,6 +31,7 @@ const struct mp_option_row mp_options[] = {
 	{O_IDLE, 0, "idle", "T", "take devices back that had no work for so long"},
 	{O_BY, 0, "by", "WHAT", "client, user, host or program (client)"},
 	{O_SINCE, 0, "since", "T", "only the last such time: 30d"},
+	{O_OVERLAP, 0, "overlap", "T", "how long the old token still holds (24h)"},
 	{O_BUNDLE, 0, "bundle", "DIR", "token bundle: ca.crt, token, servers (~/.config/motorpool)"},
 	{O_JSON, 0, "json", NULL, "print JSON"},
 	{O_NO_HEADERS, 0, "no-headers", NULL, "no line of column names"},
@@ -82,7 +83,9 @@ const struct mp_command mp_commands[] = {
 	 COMMON | BIT(O_JSON), 1, 1},
 	{"token extend", "TOKEN", "let a token expire later", mp_cli_token_change,
 	 COMMON | BIT(O_LIFETIME) | BIT(O_JSON), 1, 1},
-	{"token revoke", "TOKEN", "refuse a token for ever", mp_cli_token_change,
+	{"token reissue", "TOKEN", "a new token for the same client", mp_cli_token_reissue,
+	 COMMON | BIT(O_OVERLAP) | BIT(O_OUTPUT) | BIT(O_JSON), 1, 1},
+	{"token revoke", "TOKEN", "refuse a token for ever and end its leases", mp_cli_token_change,
 	 COMMON | BIT(O_JSON), 1, 1},
 	{"whoami", "", "who this bundle's token says you are", mp_cli_whoami, COMMON | BIT(O_JSON), 0, 0},
 	{"completion", "bash|zsh|fish", "print what a shell needs to complete this command",
@@ -161,6 +164,7 @@ static int option_take(struct mp_cli *c, const struct mp_option_row *o, const ch
 	case O_LINGER: good = mp_duration_parse(arg, &c->linger_s) && c->linger_s > 0; break;
 	case O_IDLE: good = mp_duration_parse(arg, &c->idle_s); break;
 	case O_PRINT_ENV: c->print_env = true; break;
+	case O_OVERLAP: good = mp_duration_parse(arg, &c->overlap_s); break;
 	case O_BY: c->by = arg; break;
 	case O_SINCE: good = mp_duration_parse(arg, &c->since_s); break;
 	case O_JSON: c->json = true; break;
@@ -222,7 +226,7 @@ static int options_take(struct mp_cli *c, const struct mp_command *cmd, int argc
 
 int main(int argc, char **argv)
 {
-	struct mp_cli c = {.n = 1, .timeout_s = 1800, .lost_exit = -1, .idle_s = -1};
+	struct mp_cli c = {.n = 1, .timeout_s = 1800, .lost_exit = -1, .idle_s = -1, .overlap_s = 86400};
 	const struct mp_command *cmd;
 	struct mp_fail f = {0};
 	int words, rc;

@@ -100,10 +100,38 @@ static int bundle_put(const struct mp_cli *c, const char *token, struct mp_fail 
 	return rc;
 }
 
+/* The answer has the token's text: into a new bundle, or onto the terminal. */
+static int token_give(struct mp_cli *c, json_t *own_answer)
+{
+	const char *token = mp_cli_text(own_answer, "token");
+	struct mp_fail f = {0};
+	int rc = 0;
+
+	if (c->output && bundle_put(c, token, &f) < 0)
+		rc = mp_cli_fail(&f);
+	else if (c->json)
+		rc = mp_cli_print_json(own_answer);
+	else
+		printf("%s\n", c->output ? c->output : token);
+	json_decref(own_answer);
+	return rc;
+}
+
+int mp_cli_token_reissue(struct mp_cli *c)
+{
+	char path[160];
+	json_t *j;
+	int rc;
+
+	snprintf(path, sizeof(path), "/v1/tokens/%.64s/reissue", c->argv[0]);
+	j = mp_cli_call(c, "POST", path, json_pack("{s:I}", "overlap_s", (json_int_t)c->overlap_s),
+			&rc);
+	return j ? token_give(c, j) : rc;
+}
+
 int mp_cli_token_create(struct mp_cli *c)
 {
 	struct mp_fail f = {0};
-	const char *token;
 	json_t *j, *body;
 	int rc;
 
@@ -114,19 +142,7 @@ int mp_cli_token_create(struct mp_cli *c)
 	body = json_pack("{s:s, s:s, s:I}", "client", c->client, "role", c->role ? c->role : "use",
 			 "lifetime_s", (json_int_t)c->lifetime_s);
 	j = mp_cli_call(c, "POST", "/v1/tokens", body, &rc);
-	if (!j)
-		return rc;
-	token = mp_cli_text(j, "token");
-	if (c->output && bundle_put(c, token, &f) < 0)
-		rc = mp_cli_fail(&f);
-	else if (c->json)
-		rc = mp_cli_print_json(j);
-	else if (c->output)
-		printf("%s\n", c->output);
-	else
-		printf("%s\n", token);
-	json_decref(j);
-	return rc;
+	return j ? token_give(c, j) : rc;
 }
 
 int mp_cli_token_change(struct mp_cli *c)

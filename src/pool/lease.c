@@ -131,8 +131,8 @@ static json_t *lease_record(struct mp_pool *p, const struct lease *l)
 						(json_int_t)s->worker_start, "comm", s->comm, "pid",
 						(int)s->pid, "uid", (int)s->uid));
 	}
-	j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:I, s:I, s:I, s:o, s:o}",
-		      "secret", hash,
+	j = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:i, s:b, s:b, s:I, s:I, s:I, s:o, s:o}",
+		      "secret", hash, "token", l->token,
 		      "request", l->request_id, "client", l->client, "user", l->user, "host",
 		      l->host, "program", l->program, "fraction", (int)l->fraction, "whole",
 		      l->whole, "holder", l->holder_lease, "created", (json_int_t)l->created,
@@ -279,6 +279,7 @@ static struct lease *lease_new(const struct mp_lease_request *q, const struct pl
 	l->account_fd = -1;
 	text_copy(l->request_id, sizeof(l->request_id), q->request_id);
 	text_copy(l->client, sizeof(l->client), q->client);
+	text_copy(l->token, sizeof(l->token), q->token);
 	text_copy(l->user, sizeof(l->user), q->user);
 	text_copy(l->host, sizeof(l->host), q->host);
 	text_copy(l->program, sizeof(l->program), q->program);
@@ -516,6 +517,19 @@ void mp_lease_end_locked(struct mp_pool *p, struct lease *l, const char *why)
 		lease_finish(p, l);
 }
 
+void mp_lease_end_token(struct mp_pool *p, const char *token)
+{
+	struct lease *l, *next;
+
+	pthread_mutex_lock(&p->lock);
+	for (l = p->leases; l; l = next) {
+		next = l->next;
+		if (!strcmp(l->token, token))
+			mp_lease_end_locked(p, l, "its token was revoked");
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
 int mp_lease_end(struct mp_pool *p, const char *id, const char *why, struct mp_fail *f)
 {
 	struct lease *l;
@@ -695,6 +709,7 @@ static struct lease *lease_parse(struct mp_pool *p, const char *id, json_t *j)
 	text_copy(l->request_id, sizeof(l->request_id),
 		  json_string_value(json_object_get(j, "request")));
 	text_copy(l->client, sizeof(l->client), json_string_value(json_object_get(j, "client")));
+	text_copy(l->token, sizeof(l->token), json_string_value(json_object_get(j, "token")));
 	text_copy(l->user, sizeof(l->user), json_string_value(json_object_get(j, "user")));
 	text_copy(l->host, sizeof(l->host), json_string_value(json_object_get(j, "host")));
 	text_copy(l->program, sizeof(l->program), json_string_value(json_object_get(j, "program")));

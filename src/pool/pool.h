@@ -73,6 +73,9 @@ int mp_token_create(struct mp_pool *p, const char *client, enum mp_role role, in
 int mp_token_check(struct mp_pool *p, const char *text, struct mp_identity *ret, struct mp_fail *f);
 /* An array of every token, without secrets. */
 json_t *mp_token_list(struct mp_pool *p);
+/* A new token of the same client and role; the old one expires after overlap_s. */
+int mp_token_reissue(struct mp_pool *p, const char *id, int64_t overlap_s,
+		     char ret_text[MP_TOKEN_TEXT], struct mp_fail *f);
 /* verb: activate, deactivate, revoke, extend (by lifetime_s). */
 int mp_token_change(struct mp_pool *p, const char *id, const char *verb, int64_t lifetime_s,
 		    struct mp_fail *f);
@@ -91,6 +94,7 @@ struct mp_lease_request {
 	struct mp_want want;
 	const char *request_id; /* the client's own; a second grant of it answers the same lease */
 	const char *client;
+	const char *token; /* id of the token that asked: its revocation ends the lease */
 	const char *user, *host, *program; /* claims; may be NULL */
 	const struct mp_filters *filters;  /* may be NULL */
 	int64_t ttl_s;			   /* ends after this, used or not; 0: none */

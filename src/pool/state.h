@@ -59,7 +59,7 @@ struct lease {
 	char id[MP_LEASE_DIGITS + 1];
 	char secret[2 * MP_SECRET_BYTES + 1]; /* empty after a restart: only the hash is kept */
 	uint8_t secret_hash[SHA256_BYTES];
-	char request_id[64], client[64], user[64], host[64], program[64];
+	char token[16], request_id[64], client[64], user[64], host[64], program[64];
 	unsigned n;
 	struct slice slice[MP_ACCOUNT_DEVICES];
 	uint32_t fraction;
@@ -138,6 +138,8 @@ const char *mp_bytes_print(uint64_t bytes, char text[32]);
 struct lease *mp_lease_find_locked(struct mp_pool *p, const char *id);
 struct lease *mp_lease_find_secret_locked(struct mp_pool *p, const uint8_t secret[MP_SECRET_BYTES]);
 void mp_lease_end_locked(struct mp_pool *p, struct lease *l, const char *why);
+/* Ends every lease that this token asked for. */
+void mp_lease_end_token(struct mp_pool *p, const char *token);
 /* Deadlines; called by the data thread. Returns ms until it wants to be called again. */
 int mp_lease_tick_locked(struct mp_pool *p, uint64_t now);
 /* A worker came or went. */

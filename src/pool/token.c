@@ -303,5 +303,34 @@ int mp_token_change(struct mp_pool *p, const char *id, const char *verb, int64_t
 	if (rc)
 		return mp_fail_set(f, MP_CODE_QUORUM, "the token %s cannot be changed now", id);
 	mp_log(MP_LOG_INFO, "pool", "token-changed", "id=%s verb=%s", id, verb);
+	if (!strcmp(verb, "revoke"))
+		mp_lease_end_token(p, id);
 	return 0;
+}
+
+int mp_token_reissue(struct mp_pool *p, const char *id, int64_t overlap_s,
+		     char ret_text[MP_TOKEN_TEXT], struct mp_fail *f)
+{
+	int64_t revision = 0, now = (int64_t)time(NULL), expires, left;
+	char client[64] = "";
+	enum mp_role role;
+	json_t *j;
+	int rc;
+
+	j = strlen(id) == ID_CHARS ? token_get(p, id, &revision) : NULL;
+	if (!j)
+		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no token %s", id);
+	expires = json_integer_value(json_object_get(j, "expires"));
+	snprintf(client, sizeof(client), "%s", json_string_value(json_object_get(j, "client")));
+	role = mp_role_find(json_string_value(json_object_get(j, "role")));
+	left = expires - json_integer_value(json_object_get(j, "created"));
+	/* The old one goes on for a while, so that bundles can be exchanged one by one. */
+	if (expires > now + overlap_s)
+		json_object_set_new(j, "expires", json_integer(now + overlap_s));
+	rc = mp_token_create(p, client, role, left > 0 ? left : 0, ret_text, f);
+	if (!rc && token_put(p, id, j, revision))
+		rc = mp_fail_set(f, MP_CODE_QUORUM, "the token %s cannot be changed now; the new one "
+						    "holds beside it", id);
+	json_decref(j);
+	return rc;
 }

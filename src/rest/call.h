@@ -43,6 +43,7 @@ void mp_rest_stats(struct mp_rest_call *c);
 void mp_rest_audit(struct mp_rest_call *c);
 void mp_rest_token_list(struct mp_rest_call *c);
 void mp_rest_token_create(struct mp_rest_call *c);
+void mp_rest_token_reissue(struct mp_rest_call *c);
 void mp_rest_token_change(struct mp_rest_call *c);
 
 #endif

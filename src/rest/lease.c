@@ -129,6 +129,7 @@ static bool request_take(struct mp_rest_call *c, struct mp_filters *filters,
 	q->want.bytes = (uint64_t)bytes;
 	q->request_id = json_string_value(json_object_get(c->body, "request"));
 	q->client = c->caller.client;
+	q->token = c->caller.token;
 	q->user = json_string_value(json_object_get(c->body, "user"));
 	q->host = json_string_value(json_object_get(c->body, "host"));
 	q->program = json_string_value(json_object_get(c->body, "program"));

@@ -41,6 +41,8 @@ static const struct mp_rest_row table[] = {
 	{"POST", "/v1/tokens/{id}/deactivate", MP_ROLE_ADMIN, mp_rest_token_change,
 	 "no new leases with it"},
 	{"POST", "/v1/tokens/{id}/extend", MP_ROLE_ADMIN, mp_rest_token_change, "a later end"},
+	{"POST", "/v1/tokens/{id}/reissue", MP_ROLE_ADMIN, mp_rest_token_reissue,
+	 "a new one for the same client; the old one holds for overlap_s"},
 	{"POST", "/v1/tokens/{id}/revoke", MP_ROLE_ADMIN, mp_rest_token_change,
 	 "refuse it for ever"},
 };
@@ -218,6 +220,18 @@ void mp_rest_token_create(struct mp_rest_call *c)
 	if (mp_token_create(c->pool, client, role ? mp_role_find(role) : MP_ROLE_USE,
 			    json_integer_value(json_object_get(c->body, "lifetime_s")), text,
 			    &f) < 0)
+		mp_rest_refuse(c, &f);
+	else
+		mp_http_answer_json(c->request, 201, json_pack("{s:s}", "token", text));
+}
+
+void mp_rest_token_reissue(struct mp_rest_call *c)
+{
+	char text[MP_TOKEN_TEXT];
+	struct mp_fail f = {0};
+
+	if (mp_token_reissue(c->pool, c->id, json_integer_value(json_object_get(c->body, "overlap_s")),
+			     text, &f) < 0)
 		mp_rest_refuse(c, &f);
 	else
 		mp_http_answer_json(c->request, 201, json_pack("{s:s}", "token", text));

@@ -18,6 +18,7 @@ _motorpool() {
 		"token activate")words=" --server --bundle --json --help" ;;
 		"token deactivate")words=" --server --bundle --json --help" ;;
 		"token extend")words=" --server --lifetime --bundle --json --help" ;;
+		"token reissue")words=" --server --output --overlap --bundle --json --help" ;;
 		"token revoke")words=" --server --bundle --json --help" ;;
 		"run "*) words=" --devices --partition --memory --filter --timeout --server --lost-exit --new --bundle --help" ;;
 		"request "*) words=" --devices --partition --memory --filter --timeout --server --name --ttl --linger --print-env --bundle --json --help" ;;
@@ -39,7 +40,7 @@ _motorpool() {
 			lease) words="$words list show kill" ;;
 			limit) words="$words list set clear" ;;
 			client) words="$words disable enable" ;;
-			token) words="$words list create activate deactivate extend revoke" ;;
+			token) words="$words list create activate deactivate extend reissue revoke" ;;
 			esac
 		fi
 	fi
