@@ -122,6 +122,9 @@ class Server:
 
     def stop(self):
         self.wait(2)
+        # Closing alone would leave the thread waiting on a number that the next socket gets.
+        self.socket.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
         self.socket.close()
         for process, control in self.workers.values():
             if process.poll() is None:
