@@ -375,12 +375,30 @@ static int depend(struct mp_job *job, struct mp_job *on)
 	return 0;
 }
 
+static bool synchronous_copy(uint16_t call)
+{
+	return call == MP_CALL_cuMemcpyHtoD_v2;
+}
+
 static void coming(struct mp_worker *w, enum mp_kind kind, uint32_t id)
 {
 	struct object *o = id ? mp_object_make(w, kind, id) : NULL;
 
 	if (o)
 		o->state = OBJECT_COMING;
+}
+
+/*
+ * A small synchronous copy has returned in the client already and no FENCE follows it:
+ * while it is parked, later records of its context are parked behind it.  It depends on
+ * the fence that was there before, so the newest is enough.
+ */
+static void fence_by_itself(struct mp_job *job)
+{
+	struct context *c = mp_context_find(job->w, job->rec->ctx);
+
+	if (c && synchronous_copy(job->rec->call) && !(job->rec->flags & MP_REC_BULK))
+		c->fence_job = job;
 }
 
 /* Gives the job its own copy of the record and a place in the list; its objects remember it. */
@@ -424,16 +442,21 @@ static int job_list(struct mp_job *job)
 	}
 	w->parked_plain += follows_thread(job->rec->call);
 	each_named(job, set_last, NULL);
+	fence_by_itself(job);
 	return 0;
 }
 
 static void job_unlist(struct mp_job *job)
 {
 	struct mp_worker *w = job->w;
+	struct context *c;
 
 	if (!job->listed)
 		return;
 	each_named(job, clear_last, NULL);
+	c = mp_context_find(w, job->rec->ctx);
+	if (c && c->fence_job == job)
+		c->fence_job = NULL;
 	w->parked_bytes -= job->rec->length;
 	w->parked_plain -= follows_thread(job->rec->call);
 	*job->prev = job->next;
@@ -592,11 +615,6 @@ static CUresult resolve(struct mp_job *job)
 	if (!o || o->state != OBJECT_FAILED)
 		job->violation = true;
 	return CUDA_ERROR_INVALID_HANDLE;
-}
-
-static bool synchronous_copy(uint16_t call)
-{
-	return call == MP_CALL_cuMemcpyHtoD_v2;
 }
 
 /* Runs the body. -1: the session ends. The job is unlisted or held afterwards. */
