@@ -88,7 +88,12 @@ CUresult mp_context_enter(struct CUctx_st **ret)
 {
 	CUresult r = mp_context_current(ret);
 
-	return MP_UNLIKELY(r) ? r : (CUresult)(*ret)->error;
+	if (MP_UNLIKELY(r))
+		return r;
+	r = (CUresult)(*ret)->error;
+	if (MP_UNLIKELY(r)) /* what was printed before the fault is shown with it */
+		mp_print_flush(*ret);
+	return r;
 }
 
 void mp_context_fail(struct CUctx_st *ctx, CUresult error)

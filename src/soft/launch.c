@@ -181,7 +181,6 @@ CUresult mp_launch_start(struct mp_op *op, void (*done)(void *arg, const struct 
 	const int *a = ctx->device->attributes;
 	struct mp_exec *e = mp_soft_exec();
 	struct mp_exec_grid g = {
-		.kernel = k->function->kernel,
 		.dynamic_shared = k->shared,
 		.params = k->own_params,
 		.space = &ctx->space,
@@ -199,6 +198,10 @@ CUresult mp_launch_start(struct mp_op *op, void (*done)(void *arg, const struct 
 
 	if (!e)
 		return CUDA_ERROR_OUT_OF_MEMORY;
+	/* A graph may outlive the module that its kernels came from. */
+	if (!mp_handle_live(MP_FUNCTION, k->function))
+		return CUDA_ERROR_INVALID_HANDLE;
+	g.kernel = k->function->kernel;
 	for (i = 0; i < 3; i++) {
 		g.grid[i] = k->grid[i];
 		g.block[i] = k->block[i];

@@ -173,6 +173,13 @@ CUresult mp_stream_submit(struct CUstream_st *s, struct mp_work *own_work, struc
 		*ret_op = NULL;
 	if (MP_UNLIKELY(c))
 		return c > 0 ? CUDA_SUCCESS : (CUresult)-c;
+	if (MP_UNLIKELY(mp_soft.config.null_mode) &&
+	    (own_work->kind == MP_WORK_KERNEL || own_work->kind == MP_WORK_COPY ||
+	     own_work->kind == MP_WORK_FILL)) {
+		/* Done at once, and nothing. */
+		mp_work_fini(own_work);
+		return CUDA_SUCCESS;
+	}
 	if (MP_UNLIKELY(s->ctx->pending > QUEUE_LIMIT) && s->tail && !mp_in_callback) {
 		mp_queue_lock();
 		op = s->tail ? mp_op_ref(s->tail) : NULL;
