@@ -172,6 +172,7 @@ static void handoff(void)
 	hand.y = call_alloc(WORDS * 4);
 	hand.model = 5;
 	MUST(cuMemsetD32(hand.x, 5, WORDS));
+	MUST(cuCtxSynchronize());
 	MUST(cuMemAllocHost((void **)&hand.log, BATCH * 4));
 	for (i = 0; i <= STREAMS; i++) {
 		hand.stream[i] = NULL;
@@ -565,6 +566,7 @@ static void flag(void)
 		on.round = n;
 		on.begun = 0;
 		MUST(cuMemsetD32(on.flag, 0, 2));
+		MUST(cuCtxSynchronize()); /* the other streams do not wait for the legacy one */
 		MUST(cuLaunchKernel(spin, 1, 1, 1, 1, 1, 1, 0, s, params, NULL));
 		for (i = 0; i < 4; i++)
 			if (pthread_create(&t[i], NULL, fn[i], NULL))

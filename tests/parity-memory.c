@@ -78,7 +78,7 @@ ROW(primary_release, "cuDevicePrimaryCtxRelease", "not retained", 201, NOW, LIST
 {
 	return cuDevicePrimaryCtxRelease(on.dev);
 }
-ROW(limit, "cuCtxGetLimit", "limit 77", 1, NOW, GUESS, "INVALID_VALUE and UNSUPPORTED_LIMIT are listed")
+ROW(limit, "cuCtxGetLimit", "limit 77", 215, NOW, LISTED, "UNSUPPORTED_LIMIT")
 {
 	size_t n;
 

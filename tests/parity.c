@@ -31,6 +31,7 @@ void hold(void)
 	void *params[] = {&flag, &out};
 
 	MUST(cuMemsetD32(flag, 0, 2));
+	MUST(cuCtxSynchronize());
 	MUST(cuLaunchKernel(call_function("spin"), 1, 1, 1, 1, 1, 1, 0, on.s, params, NULL));
 }
 
