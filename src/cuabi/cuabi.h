@@ -213,6 +213,20 @@ enum mp_image_outcome mp_member_decode(const struct mp_member *member, void *out
 /* SHA-256 of the bytes that travel (entry .. entry_size): the member's name in caches. */
 void mp_member_digest(const struct mp_member *member, uint8_t ret_digest[32]);
 
+/*
+ * Join PTX texts into one, as a device linker joins objects; malloc'd.  Names that are
+ * not visible outside their text are renamed where they would meet.  INVALID_PTX when two strong
+ * definitions meet.
+ */
+CUresult mp_join_texts(char **texts, size_t *lens, size_t n, char **ret_text, size_t *ret_len);
+/*
+ * For an -rdc image that has no linked member for a device: the PTX of its relocatable
+ * fatbins, joined; malloc'd.  A part that has none for the device is left out;
+ * NO_BINARY_FOR_GPU when all are.
+ */
+CUresult mp_image_join(const struct mp_image *image, unsigned capability, char **ret_text,
+		       size_t *ret_len);
+
 /* ---- What is in a cubin or a PTX text ---- */
 
 struct mp_param {

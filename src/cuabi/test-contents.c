@@ -198,6 +198,54 @@ MP_TEST(cubins)
 	cubin_check(&(struct mp_sample_cubin){.sm = 121, .abi = 8});
 }
 
+/* Two objects of an -rdc program: a shared variable, a call across, and a name that each has for itself. */
+MP_TEST(join)
+{
+	static const char a[] = HEAD ".global .u32 mine; .visible .global .u32 both;"
+				     ".visible .func (.param .b32 r) twice(.param .b32 x)"
+				     "{ ld.global.u32 %r1, [mine]; ret; }";
+	static const char b[] = HEAD ".extern .global .u32 both; .global .u64 mine;"
+				     ".extern .func (.param .b32 r) twice(.param .b32 x);"
+				     ".visible .entry k(.param .u64 p){ call (r), twice, (x);"
+				     " ld.global.u64 %rd1, [mine]; ret; }";
+	char *texts[] = {(char *)a, (char *)b, (char *)a}, *out = NULL;
+	size_t lens[] = {sizeof(a) - 1, sizeof(b) - 1, sizeof(a) - 1}, n, i, u32 = 0, u64 = 0;
+	const struct mp_sample_entry ea = {MP_MEMBER_PTX, 75, 0, MP_CODEC_ZSTD, a, sizeof(a)};
+	const struct mp_sample_entry eb = {MP_MEMBER_PTX, 75, 0, MP_CODEC_NONE, b, sizeof(b)};
+	uint8_t *fa = mp_sample_fatbin(&ea, 1, &n), *fb = mp_sample_fatbin(&eb, 1, &n);
+	uint8_t *none = mp_sample_fatbin(NULL, 0, &n);
+	const void *parts[] = {fa, fb, NULL};
+	struct {
+		uint32_t magic, version;
+		const void *data, *extra;
+	} wrapper = {0x466243b1, 2, none, parts};
+	struct mp_image image;
+	struct mp_member m;
+
+	MP_CHECK_EQ(mp_image_open(&wrapper, 0, &image), MP_IMAGE_OK);
+	MP_CHECK_EQ(mp_image_choose(&image, 80, 3, &m), MP_IMAGE_NO_MEMBER);
+	MP_CHECK_EQ(mp_image_join(&image, 80, &out, &n), CUDA_SUCCESS);
+	MP_CHECK_EQ(text_read(out), MP_IMAGE_OK);
+	MP_CHECK_EQ(contents.nkernels, 1);
+	MP_CHECK_EQ(kernel("k")->param_bytes, 8);
+	MP_CHECK_EQ(contents.nvariables, 3);
+	variable_check("both", 4, 4, MP_SPACE_GLOBAL);
+	for (i = 0; i < contents.nvariables; i++) {
+		u32 += contents.variables[i].size == 4;
+		u64 += contents.variables[i].size == 8;
+	}
+	MP_CHECK(u32 == 2 && u64 == 1); /* both of `mine` are there, under two names */
+	free(out);
+	/* No part for an older device; two strong definitions of one name. */
+	MP_CHECK_EQ(mp_image_join(&image, 70, &out, &n), CUDA_ERROR_NO_BINARY_FOR_GPU);
+	MP_CHECK_EQ(mp_join_texts(texts, lens, 3, &out, &n), CUDA_ERROR_INVALID_PTX);
+	image.relocatable = NULL;
+	MP_CHECK_EQ(mp_image_join(&image, 80, &out, &n), CUDA_ERROR_NO_BINARY_FOR_GPU);
+	free(fa);
+	free(fb);
+	free(none);
+}
+
 /* A text the size of the largest ones must be read in a fraction of a second. */
 MP_TEST(ptx_large)
 {

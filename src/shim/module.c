@@ -132,6 +132,27 @@ static void load_free(struct mp_load *l)
 	free(l);
 }
 
+/* An -rdc program without linked code for this device: its parts are joined here, and the text travels. */
+static CUresult read_relocatable(struct mp_module *m, struct mp_load *l, const struct mp_image *im,
+				 unsigned capability)
+{
+	enum mp_image_outcome e;
+	char *text;
+	size_t n;
+	CUresult r = mp_image_join(im, capability, &text, &n);
+
+	if (r)
+		return r;
+	l->own_copy = text;
+	e = mp_contents_read(text, n, &l->arena, &l->contents);
+	if (e)
+		return e == MP_IMAGE_BAD ? CUDA_ERROR_INVALID_PTX : mp_image_result(e);
+	m->image = l->own_copy;
+	m->image_size = n;
+	mp_sha256(m->image, m->image_size, m->hash);
+	return CUDA_SUCCESS;
+}
+
 /* Choose the member for the device, decode and read it; what travels is in m->image. */
 static CUresult read_image(struct mp_module *m, struct mp_load *l, const void *image, size_t limit,
 			   bool preserved, bool *ret_text)
@@ -146,6 +167,10 @@ static CUresult read_image(struct mp_module *m, struct mp_load *l, const void *i
 	e = mp_image_open(image, limit, &im);
 	if (!e)
 		e = mp_image_choose(&im, (unsigned)(d->major * 10 + d->minor), take, &member);
+	if (e == MP_IMAGE_NO_MEMBER && im.relocatable) {
+		*ret_text = true;
+		return read_relocatable(m, l, &im, (unsigned)(d->major * 10 + d->minor));
+	}
 	if (e)
 		return mp_image_result(e);
 	*ret_text = im.kind == MP_IMAGE_PTX;

@@ -463,9 +463,7 @@ void mp_jit_error(struct mp_jit *j, const char *text);
 /* The PTX text of an image for this device; malloc'd. */
 CUresult mp_image_text(const void *image, struct mp_device *d, struct mp_jit *j, char **ret_ptx,
 		       size_t *ret_len);
-/* The same for images that are joined into one text: relocatable fatbins, cuLinkAddData. */
 void *mp_image_file(const char *path); /* malloc'd, with zeroes behind; NULL */
-CUresult mp_join_texts(char **texts, size_t *lens, size_t n, char **ret_ptx, size_t *ret_len);
 CUresult mp_module_make(struct CUctx_st *ctx, const char *ptx, size_t len, struct mp_jit *j,
 			struct CUmod_st **ret);
 void mp_module_drop(struct CUmod_st *own_module);

@@ -123,42 +123,6 @@ static CUresult single_text(const struct mp_image *image, unsigned capability, c
 	return o ? mp_image_result(o) : member_text(&m, ret_ptx, ret_len);
 }
 
-/* An -rdc image: relocatable fatbins, whose PTX is joined as a device linker would. */
-static CUresult relocatable_text(const struct mp_image *image, unsigned capability, char **ret_ptx,
-				 size_t *ret_len)
-{
-	char **texts;
-	size_t *lens, n, i, got = 0;
-	CUresult r = CUDA_SUCCESS;
-
-	for (n = 0; image->relocatable[n]; n++)
-		;
-	texts = calloc(n + 1, sizeof(*texts));
-	lens = calloc(n + 1, sizeof(*lens));
-	for (i = 0; i < n && !r && texts && lens; i++) {
-		struct mp_image part;
-		enum mp_image_outcome o = mp_image_open(image->relocatable[i], 0, &part);
-
-		r = o ? mp_image_result(o)
-		      : single_text(&part, capability, &texts[got], &lens[got]);
-		got += !r;
-		/*
-		 * NVIDIA's device run-time library is linked into every such program and
-		 * has PTX for the newest target only: what nobody calls is not missed.
-		 */
-		if (r == CUDA_ERROR_NO_BINARY_FOR_GPU)
-			r = CUDA_SUCCESS;
-	}
-	if (!r)
-		r = texts && lens && got ? mp_join_texts(texts, lens, got, ret_ptx, ret_len)
-					 : CUDA_ERROR_NO_BINARY_FOR_GPU;
-	for (i = 0; i < got; i++)
-		free(texts[i]);
-	free(texts);
-	free(lens);
-	return r;
-}
-
 CUresult mp_image_text(const void *image, struct mp_device *d, struct mp_jit *j, char **ret_ptx,
 		       size_t *ret_len)
 {
@@ -177,7 +141,7 @@ CUresult mp_image_text(const void *image, struct mp_device *d, struct mp_jit *j,
 		return mp_image_result(o);
 	}
 	if (img.relocatable && img.relocatable[0]) {
-		r = relocatable_text(&img, capability, ret_ptx, ret_len);
+		r = mp_image_join(&img, capability, ret_ptx, ret_len);
 		if (r != CUDA_ERROR_NO_BINARY_FOR_GPU)
 			return r;
 	}

@@ -8,11 +8,13 @@
  * have a `helper`; an .extern declaration gives way to the definition; of
  * several .weak definitions the first stays; two strong ones are an error.
  */
-#include "inside.h"
-
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "cuabi/cuabi.h"
 
 #define JOINED_CEILING ((size_t)1 << 30)
 
@@ -74,8 +76,12 @@ static const char *cut(const char *p, const char *end, struct statement *s)
 	if (is(p, end, ".version") || is(p, end, ".target") || is(p, end, ".address_size") ||
 	    is(p, end, ".file")) {
 		s->heading = true;
-		while (p < end && *p != '\n' && *p != ';')
+		/* It has no end of its own: a line, or where the next directive begins. */
+		for (p++; p < end && *p != '\n' && *p != ';'; ) {
+			if (*p == '.' && isspace((unsigned char)p[-1]))
+				break;
 			p = skip(p, end) != p ? skip(p, end) : p + 1;
+		}
 		s->len = (size_t)(p - s->text);
 		return p;
 	}
@@ -348,5 +354,68 @@ CUresult mp_join_texts(char **texts, size_t *lens, size_t n, char **ret_ptx, siz
 	for (i = 0; parsed && i < n; i++)
 		free(parsed[i].list);
 	free(parsed);
+	return r;
+}
+
+/* The text of the member of a relocatable fatbin that a device of this capability takes. */
+static CUresult part_text(const void *fatbin, unsigned capability, char **ret_text, size_t *ret_len)
+{
+	enum mp_image_outcome o;
+	struct mp_image part;
+	struct mp_member m;
+	char *text;
+
+	o = mp_image_open(fatbin, 0, &part);
+	if (!o)
+		o = mp_image_choose(&part, capability, MP_TAKE_PTX, &m);
+	if (o)
+		return mp_image_result(o);
+	text = malloc(m.size + 1);
+	if (!text)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	o = mp_member_decode(&m, text);
+	if (o) {
+		free(text);
+		return mp_image_result(o);
+	}
+	text[m.size] = 0;
+	*ret_text = text;
+	*ret_len = strlen(text); /* a member may be padded */
+	return CUDA_SUCCESS;
+}
+
+CUresult mp_image_join(const struct mp_image *image, unsigned capability, char **ret_text,
+		       size_t *ret_len)
+{
+	size_t n = 0, got = 0, i, *lens;
+	CUresult r = CUDA_SUCCESS;
+	char **texts;
+
+	while (image->relocatable && image->relocatable[n])
+		n++;
+	if (!n)
+		return CUDA_ERROR_NO_BINARY_FOR_GPU;
+	texts = calloc(n, sizeof(*texts));
+	lens = calloc(n, sizeof(*lens));
+	if (!texts || !lens)
+		r = CUDA_ERROR_OUT_OF_MEMORY;
+	for (i = 0; i < n && !r; i++) {
+		r = part_text(image->relocatable[i], capability, &texts[got], &lens[got]);
+		got += !r;
+		/*
+		 * NVIDIA's device run-time library is linked into every such program and
+		 * has PTX for the newest target only: what nobody calls is not missed.
+		 */
+		if (r == CUDA_ERROR_NO_BINARY_FOR_GPU)
+			r = CUDA_SUCCESS;
+	}
+	if (!r && !got)
+		r = CUDA_ERROR_NO_BINARY_FOR_GPU;
+	if (!r)
+		r = mp_join_texts(texts, lens, got, ret_text, ret_len);
+	for (i = 0; i < got; i++)
+		free(texts[i]);
+	free(texts);
+	free(lens);
 	return r;
 }
