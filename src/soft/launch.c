@@ -77,8 +77,7 @@ CUresult mp_launch_check(struct CUctx_st *ctx, const struct mp_work_kernel *k)
 				    k->block[2] != (f->info->reqntid[2] ? f->info->reqntid[2] : 1)))
 		return CUDA_ERROR_INVALID_VALUE;
 	if (threads > (uint32_t)f->attributes[CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK])
-		return f->info->maxntid[0] ? CUDA_ERROR_INVALID_VALUE
-					   : CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+		return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
 	if (k->shared > (uint32_t)f->attributes[CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES])
 		return CUDA_ERROR_INVALID_VALUE;
 	r = cluster_check(a, k);

@@ -55,6 +55,14 @@ static void add(struct mp_worker *w, struct wait proto)
 	wait_post(w, wt);
 }
 
+/* Why there is no event: a broken context says so to every question. */
+static CUresult no_event(struct mp_worker *w, CUstream on)
+{
+	CUresult e = w->drv.cuStreamQuery(on);
+
+	return e && e != CUDA_ERROR_NOT_READY ? e : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
 static void record(struct mp_worker *w, struct context *c, struct waitq *q, CUstream on,
 		   void (*done)(struct mp_worker *, struct wait *, CUresult), void *arg, uint64_t ticket,
 		   uint64_t number, bool behind)
@@ -63,7 +71,7 @@ static void record(struct mp_worker *w, struct context *c, struct waitq *q, CUst
 			  .behind = behind};
 
 	wt.event = mp_event_take(w, c);
-	wt.status = wt.event ? w->drv.cuEventRecord(wt.event, on) : CUDA_ERROR_OUT_OF_MEMORY;
+	wt.status = wt.event ? w->drv.cuEventRecord(wt.event, on) : no_event(w, on);
 	if (wt.status && wt.event) {
 		mp_event_give(w, c, wt.event);
 		wt.event = NULL;
