@@ -299,7 +299,7 @@ CUresult mp_shim_cuStreamEndCapture(CUstream h, CUgraph *ret)
 	}
 	if (r) {
 		if (!into)
-			mp_slot_free(g);
+			mp_slot_waste(g);
 		return invalid ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : r;
 	}
 	g->host |= host;

@@ -177,9 +177,9 @@ static CUresult h2d_put(struct mp_thread *t, struct mp_stream *s, const struct h
 	return r;
 }
 
-static CUresult h2d_fence(struct mp_thread *t, struct mp_stream *s, uint64_t ticket)
+CUresult mp_fence_send(struct mp_thread *t, struct mp_stream *s, uint64_t ticket)
 {
-	struct mp_msg_fence m = {.copy = ticket};
+	struct mp_msg_fence m = {.copy = ticket, .stream = s->head.id};
 	struct mp_out o;
 	CUresult r = MP_PUT(&o, t, MP_REC_fence, fence, &m, s->ctx->head.id);
 
@@ -222,7 +222,7 @@ static CUresult h2d(struct mp_thread *t, struct mp_stream *s, struct h2d c)
 		r = mp_out_end(&o);
 		/* Through a stream of its own the record does not fence by itself. */
 		if (!r && c.sync && !s->legacy && !capturing)
-			r = h2d_fence(t, s, o.ticket);
+			r = mp_fence_send(t, s, o.ticket);
 		return r;
 	}
 	mp_out_send(&o);
@@ -230,7 +230,7 @@ static CUresult h2d(struct mp_thread *t, struct mp_stream *s, struct h2d c)
 		return CUDA_SUCCESS;
 	if (mp_rpc_upload(mp_shim.rpc, o.ticket, c.src, c.n))
 		return mp_state_error();
-	return c.sync && !capturing ? h2d_fence(t, s, o.ticket) : CUDA_SUCCESS;
+	return c.sync && !capturing ? mp_fence_send(t, s, o.ticket) : CUDA_SUCCESS;
 }
 
 CUresult mp_shim_cuMemcpyHtoD_v2(CUdeviceptr dst, const void *src, size_t n)
@@ -338,6 +338,18 @@ CUresult mp_shim_cuMemcpyDtoHAsync_v2(void *dst, CUdeviceptr src, size_t n, CUst
 
 /* ---- Within the device ---- */
 
+/* The call was synchronous: what comes later, on any stream, is behind it. */
+static CUresult set_end(struct mp_thread *t, struct mp_stream *s, struct mp_out *o, bool sync)
+{
+	CUresult r;
+
+	if (atomic_load(&s->capture))
+		return mp_out_end(o);
+	mp_stream_issue(s, o->ticket);
+	r = mp_out_end(o);
+	return r || !sync ? r : mp_fence_send(t, s, o->ticket);
+}
+
 static CUresult d2d(struct mp_thread *t, struct mp_stream *s, bool async, uint64_t dst, uint64_t src,
 		    size_t n)
 {
@@ -359,11 +371,7 @@ static CUresult d2d(struct mp_thread *t, struct mp_stream *s, bool async, uint64
 		r = MP_PUT(&o, t, MP_CALL_cuMemcpyDtoDAsync_v2, cuMemcpyDtoDAsync_v2, &m,
 			   s->ctx->head.id);
 	}
-	if (r)
-		return r;
-	if (!atomic_load(&s->capture))
-		mp_stream_issue(s, o.ticket);
-	return mp_out_end(&o);
+	return r ? r : set_end(t, s, &o, !async);
 }
 
 CUresult mp_shim_cuMemcpyDtoD_v2(CUdeviceptr dst, CUdeviceptr src, size_t n)
@@ -465,11 +473,7 @@ static CUresult peer(struct mp_thread *t, struct mp_stream *s, bool async, uint6
 
 		r = MP_PUT(&o, t, MP_CALL_cuMemcpyPeerAsync, cuMemcpyPeerAsync, &m, s->ctx->head.id);
 	}
-	if (r)
-		return r;
-	if (!atomic_load(&s->capture))
-		mp_stream_issue(s, o.ticket);
-	return mp_out_end(&o);
+	return r ? r : set_end(t, s, &o, !async);
 }
 
 CUresult mp_shim_cuMemcpyPeer(CUdeviceptr dst, CUcontext dst_ctx, CUdeviceptr src, CUcontext src_ctx,
@@ -506,7 +510,7 @@ static CUresult set_check(uint64_t dst, size_t width, size_t height, size_t pitc
 }
 
 #define SET_LINEAR(X, type, value, unit)                                                           \
-	CUresult mp_shim_##X##Async(CUdeviceptr dst, type value, size_t n, CUstream h)             \
+	static CUresult X##_set(CUdeviceptr dst, type value, size_t n, CUstream h, bool sync)      \
 	{                                                                                          \
 		struct mp_msg_##X##Async m = {.dstDevice = dst, .value = value, .N = n};           \
 		struct mp_thread *t;                                                               \
@@ -514,26 +518,28 @@ static CUresult set_check(uint64_t dst, size_t width, size_t height, size_t pitc
 		struct mp_out o;                                                                   \
 		CUresult r = begin(MP_CALL_##X##Async, h, &t, &s);                                 \
                                                                                                    \
+		if (!r && sync)                                                                    \
+			r = mp_safe(t);                                                            \
 		if (!r)                                                                            \
 			r = set_check(dst, n, 1, 0, unit);                                         \
 		if (r || !n)                                                                       \
 			return r;                                                                  \
 		m.hStream = s->head.id;                                                            \
 		r = MP_PUT(&o, t, MP_CALL_##X##Async, X##Async, &m, s->ctx->head.id);              \
-		if (r)                                                                             \
-			return r;                                                                  \
-		if (!atomic_load(&s->capture))                                                     \
-			mp_stream_issue(s, o.ticket);                                              \
-		return mp_out_end(&o);                                                             \
+		return r ? r : set_end(t, s, &o, sync);                                            \
+	}                                                                                          \
+	CUresult mp_shim_##X##Async(CUdeviceptr dst, type value, size_t n, CUstream h)             \
+	{                                                                                          \
+		return X##_set(dst, value, n, h, false);                                           \
 	}                                                                                          \
 	CUresult mp_shim_##X##_v2(CUdeviceptr dst, type value, size_t n)                           \
 	{                                                                                          \
-		return mp_shim_##X##Async(dst, value, n, NULL);                                    \
+		return X##_set(dst, value, n, NULL, true);                                         \
 	}
 
 #define SET_ROWS(X, type, value, unit)                                                             \
-	CUresult mp_shim_##X##Async(CUdeviceptr dst, size_t pitch, type value, size_t w, size_t n, \
-				    CUstream h)                                                    \
+	static CUresult X##_set(CUdeviceptr dst, size_t pitch, type value, size_t w, size_t n,     \
+				CUstream h, bool sync)                                             \
 	{                                                                                          \
 		struct mp_msg_##X##Async m = {.dstDevice = dst, .dstPitch = pitch, .value = value, \
 					      .Width = w, .Height = n};                            \
@@ -542,21 +548,24 @@ static CUresult set_check(uint64_t dst, size_t width, size_t height, size_t pitc
 		struct mp_out o;                                                                   \
 		CUresult r = begin(MP_CALL_##X##Async, h, &t, &s);                                 \
                                                                                                    \
+		if (!r && sync)                                                                    \
+			r = mp_safe(t);                                                            \
 		if (!r)                                                                            \
 			r = set_check(dst, w, n, pitch, unit);                                     \
 		if (r || !n || !w)                                                                 \
 			return r;                                                                  \
 		m.hStream = s->head.id;                                                            \
 		r = MP_PUT(&o, t, MP_CALL_##X##Async, X##Async, &m, s->ctx->head.id);              \
-		if (r)                                                                             \
-			return r;                                                                  \
-		if (!atomic_load(&s->capture))                                                     \
-			mp_stream_issue(s, o.ticket);                                              \
-		return mp_out_end(&o);                                                             \
+		return r ? r : set_end(t, s, &o, sync);                                            \
+	}                                                                                          \
+	CUresult mp_shim_##X##Async(CUdeviceptr dst, size_t pitch, type value, size_t w, size_t n, \
+				    CUstream h)                                                    \
+	{                                                                                          \
+		return X##_set(dst, pitch, value, w, n, h, false);                                 \
 	}                                                                                          \
 	CUresult mp_shim_##X##_v2(CUdeviceptr dst, size_t pitch, type value, size_t w, size_t n)   \
 	{                                                                                          \
-		return mp_shim_##X##Async(dst, pitch, value, w, n, NULL);                          \
+		return X##_set(dst, pitch, value, w, n, NULL, true);                               \
 	}
 
 SET_LINEAR(cuMemsetD8, unsigned char, uc, 1)

@@ -162,14 +162,7 @@ static CUresult from_host(struct mp_thread *t, struct mp_stream *s, const struct
 		}
 	}
 	free(packed);
-	if (!r && sync) {
-		struct mp_msg_fence m = {.copy = o.ticket};
-
-		r = MP_PUT(&o, t, MP_REC_fence, fence, &m, s->ctx->head.id);
-		if (!r)
-			mp_out_send(&o);
-	}
-	return r;
+	return r || !sync ? r : mp_fence_send(t, s, o.ticket);
 }
 
 static CUresult to_host(struct mp_thread *t, struct mp_stream *s, const struct mp_copy3d *c,
@@ -250,9 +243,11 @@ static CUresult box(enum mp_call call, const CUDA_MEMCPY3D *p, CUstream h, bool 
 	r = put(t, s, &o, &c, NULL, 0, NULL, 0);
 	if (r)
 		return r;
-	if (!atomic_load(&s->capture))
-		mp_stream_issue(s, o.ticket);
-	return mp_out_end(&o);
+	if (atomic_load(&s->capture))
+		return mp_out_end(&o);
+	mp_stream_issue(s, o.ticket);
+	r = mp_out_end(&o);
+	return r || !sync ? r : mp_fence_send(t, s, o.ticket);
 }
 
 CUresult mp_shim_cuMemcpy3D_v2(const CUDA_MEMCPY3D *p)

@@ -199,7 +199,7 @@ CUresult mp_shim_cuGraphNodeFindInClone(CUgraphNode *ret, CUgraphNode node, CUgr
 		free(a.own_data);
 	}
 	if (r) {
-		mp_slot_free(c);
+		mp_slot_waste(c);
 		return r;
 	}
 	c->type = n->type;
@@ -237,7 +237,7 @@ static CUresult instantiate(enum mp_call call, CUgraphExec *ret, CUgraph h, unsi
 		free(a.own_data);
 	}
 	if (r) {
-		mp_slot_free(x);
+		mp_slot_waste(x);
 		return r;
 	}
 	x->host = g->host;

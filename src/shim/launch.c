@@ -28,9 +28,12 @@ CUresult mp_launch_check(struct mp_ctx *c, struct mp_func *f, unsigned gx, unsig
 			(uint64_t)bx * by * bz >
 				(unsigned)a[CU_DEVICE_ATTRIBUTE_MAX_THREADS_PER_BLOCK]))
 		return CUDA_ERROR_INVALID_VALUE;
-	/* Within the device's limits, but more than this kernel can have. */
-	if (MP_UNLIKELY((uint64_t)bx * by * bz > f->max_threads))
+	if (MP_UNLIKELY((uint64_t)bx * by * bz > f->max_threads)) {
+		/* More than the kernel was compiled for, or than it has registers for. */
+		if (f->info->maxntid[0] || f->info->reqntid[0])
+			return CUDA_ERROR_INVALID_VALUE;
 		return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+	}
 	if (MP_UNLIKELY(shared > f->max_dynamic))
 		return CUDA_ERROR_INVALID_VALUE;
 	return CUDA_SUCCESS;

@@ -36,7 +36,7 @@ struct block {
 	uint64_t user;	     /* what was asked for */
 	uint64_t id;
 	int device;
-	bool pool;
+	void *pool; /* of a stream-ordered allocation */
 	struct mp_ctx *ctx;
 	struct block *next, **prev; /* in the list of its state */
 	/* A slab. */
@@ -207,7 +207,7 @@ static void to_idle(struct block *b)
 	b->state = BLOCK_IDLE;
 	b->user = 0;
 	b->ctx = NULL;
-	b->pool = false;
+	b->pool = NULL;
 	free(b->slot_user);
 	b->slot_user = NULL;
 	list_add(idle_list(a, b->size), b);
@@ -249,14 +249,15 @@ static void rest_check(void)
 }
 
 /* The newest rest of the same stream and size, which that stream may use at once. */
-static struct rest *rest_steal(struct mp_stream *s, int device, uint64_t bytes)
+static struct rest *rest_steal(struct mp_stream *s, int device, uint64_t bytes, void *pool)
 {
 	struct rest **p, **best = NULL, *r;
 	unsigned n = 0;
 
 	for (p = &rest_first; *p && n < 256; p = &(*p)->next, n++)
 		if ((*p)->stream == s && (*p)->stream_generation == s->head.generation &&
-		    (*p)->bytes == bytes && (*p)->block->device == device)
+		    (*p)->bytes == bytes && (*p)->block->device == device &&
+		    (*p)->block->pool == pool)
 			best = p;
 	if (!best)
 		return NULL;
@@ -419,7 +420,7 @@ static uint32_t class_size(uint64_t n)
 	return size;
 }
 
-static CUresult slab_alloc(struct mp_thread *t, struct mp_ctx *c, uint64_t n, bool pool,
+static CUresult slab_alloc(struct mp_thread *t, struct mp_ctx *c, uint64_t n, void *pool,
 			   uint64_t *ret)
 {
 	uint32_t size = class_size(n), i;
@@ -478,7 +479,7 @@ static CUresult slab_alloc(struct mp_thread *t, struct mp_ctx *c, uint64_t n, bo
 }
 
 CUresult mp_memory_alloc(struct mp_thread *t, struct mp_ctx *c, size_t n, struct mp_stream *s,
-			 uint64_t *ret)
+			 void *pool, uint64_t *ret)
 {
 	bool small = n <= SMALL_MOST;
 	uint64_t bytes;
@@ -495,7 +496,7 @@ CUresult mp_memory_alloc(struct mp_thread *t, struct mp_ctx *c, size_t n, struct
 	rest_check();
 	if (rest_bytes > REST_MOST)
 		ask_progress(t);
-	if (s && (rest = rest_steal(s, c->device, bytes))) {
+	if (s && (rest = rest_steal(s, c->device, bytes, pool))) {
 		b = rest->block;
 		*ret = rest->addr;
 		if (small)
@@ -505,13 +506,13 @@ CUresult mp_memory_alloc(struct mp_thread *t, struct mp_ctx *c, size_t n, struct
 		free(rest);
 		r = CUDA_SUCCESS;
 	} else if (small) {
-		r = slab_alloc(t, c, n, s != NULL, ret);
+		r = slab_alloc(t, c, n, pool, ret);
 	} else {
 		r = block_get(t, c->device, bytes, &b);
 		if (!r) {
 			b->user = n;
 			b->ctx = c;
-			b->pool = s != NULL;
+			b->pool = pool;
 			b->id = ++ids;
 			list_add(&arena[c->device].blocks, b);
 			*ret = b->base;
@@ -760,7 +761,7 @@ CUresult mp_shim_cuMemAlloc_v2(CUdeviceptr *dptr, size_t n)
 		return r;
 	if (!dptr)
 		return CUDA_ERROR_INVALID_VALUE;
-	r = mp_memory_alloc(t, t->ctx, n, NULL, &p);
+	r = mp_memory_alloc(t, t->ctx, n, NULL, NULL, &p);
 	if (!r)
 		*dptr = p;
 	return r;
@@ -782,7 +783,7 @@ CUresult mp_shim_cuMemAllocPitch_v2(CUdeviceptr *dptr, size_t *pitch, size_t wid
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!mp_add(width, 511, &row) || !mp_mul(row & ~(size_t)511, height, &n))
 		return CUDA_ERROR_INVALID_VALUE;
-	r = mp_memory_alloc(t, t->ctx, n, NULL, &p);
+	r = mp_memory_alloc(t, t->ctx, n, NULL, NULL, &p);
 	if (r)
 		return r;
 	*dptr = p;

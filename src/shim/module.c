@@ -371,6 +371,20 @@ static void functions_free(struct mp_module *m)
 	}
 }
 
+static CUresult unload_send(struct mp_thread *t, struct mp_module *m)
+{
+	struct mp_msg_module_unload msg = {0};
+	struct mp_out o;
+
+	if (m->ctx)
+		msg.module = m->head.id;
+	else
+		msg.library = m->head.id;
+	return MP_SEND(&o, t, MP_REC_module_unload, module_unload, &msg,
+		       m->ctx ? m->ctx->head.id
+			      : (t->ctx && t->ctx->live ? t->ctx->head.id : 0));
+}
+
 static CUresult load(struct mp_thread *t, enum mp_call call, struct mp_ctx *c, const void *image,
 		     size_t limit, unsigned n, CUjit_option *opt, void **val, bool preserved,
 		     struct mp_module **ret)
@@ -413,6 +427,7 @@ static CUresult load(struct mp_thread *t, enum mp_call call, struct mp_ctx *c, c
 			logs_out(m, n, opt, val);
 		}
 		if (r) {
+			(void)unload_send(t, m); /* ends the id on the server too */
 			mp_module_gone(m);
 			return r;
 		}
@@ -546,20 +561,6 @@ CUresult mp_shim_cuModuleLoad(CUmodule *module, const char *name)
 	if (!r)
 		*module = (CUmodule)m;
 	return r;
-}
-
-static CUresult unload_send(struct mp_thread *t, struct mp_module *m)
-{
-	struct mp_msg_module_unload msg = {0};
-	struct mp_out o;
-
-	if (m->ctx)
-		msg.module = m->head.id;
-	else
-		msg.library = m->head.id;
-	return MP_SEND(&o, t, MP_REC_module_unload, module_unload, &msg,
-		       m->ctx ? m->ctx->head.id
-			      : (t->ctx && t->ctx->live ? t->ctx->head.id : 0));
 }
 
 CUresult mp_shim_cuModuleUnload(CUmodule module)

@@ -55,7 +55,7 @@ static CUresult one(CUpointer_attribute a, bool known, const struct mp_range *g,
 		*(unsigned *)out = known ? CU_POINTER_ATTRIBUTE_ACCESS_FLAG_READWRITE : 0;
 		return CUDA_SUCCESS;
 	case CU_POINTER_ATTRIBUTE_MEMPOOL_HANDLE:
-		*(CUmemoryPool *)out = known && g->pool ? mp_pool_of(g->device) : NULL;
+		*(CUmemoryPool *)out = known ? (CUmemoryPool)g->pool : NULL;
 		return CUDA_SUCCESS;
 	case CU_POINTER_ATTRIBUTE_MEMORY_BLOCK_ID:
 		*(unsigned long long *)out = known ? g->id : 0;

@@ -73,7 +73,7 @@ static CUresult alloc(struct mp_thread *t, struct mp_pool *p, CUdeviceptr *dptr,
 	}
 	if (p->max_size && n > p->max_size - p->used)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	r = mp_memory_alloc(t, t->ctx, n, s, &at);
+	r = mp_memory_alloc(t, t->ctx, n, s, p, &at);
 	if (r)
 		return r;
 	pthread_mutex_lock(&lock);
@@ -133,8 +133,8 @@ CUresult mp_shim_cuMemFreeAsync(CUdeviceptr dptr, CUstream h)
 		return mp_refused(MP_CALL_cuMemFreeAsync);
 	if (!mp_memory_find(dptr, &range) || range.base != dptr)
 		return CUDA_ERROR_INVALID_VALUE;
-	p = pool_current(range.device);
-	if (p && range.pool) {
+	p = mp_object(range.pool, MP_KIND_pool);
+	if (p) {
 		pthread_mutex_lock(&lock);
 		p->used -= p->used < range.size ? p->used : range.size;
 		pthread_mutex_unlock(&lock);

@@ -206,6 +206,8 @@ int mp_slot_init(void);
 void *mp_slot_new(enum mp_kind kind);
 void *mp_slot_new_id(enum mp_kind kind, uint32_t id); /* an id that the server chose */
 void mp_slot_free(void *object);
+/* Its creation failed on the server, which keeps a tombstone: the id is not used again. */
+void mp_slot_waste(void *object);
 void *mp_slot_by_id(enum mp_kind kind, uint32_t id);
 extern uint8_t *mp_slot_base, *mp_slot_end;
 
@@ -505,13 +507,15 @@ struct mp_range {
 	struct mp_ctx *ctx;
 	unsigned flags; /* of pinned memory */
 	uint64_t id;
-	bool registered, pool, vmm;
+	bool registered, vmm;
+	void *pool; /* that it came from */
 };
 int mp_memory_init(const uint64_t *credit);
 /* false: nothing known about this address: pageable. */
 bool mp_memory_find(uint64_t p, struct mp_range *ret);
+/* s and pool: in the order of a stream, out of a pool; both NULL for a plain allocation. */
 CUresult mp_memory_alloc(struct mp_thread *t, struct mp_ctx *c, size_t n, struct mp_stream *s,
-			 uint64_t *ret);
+			 void *pool, uint64_t *ret);
 /* s NULL: free when all is over; else in the order of s. */
 CUresult mp_memory_free(struct mp_thread *t, uint64_t p, struct mp_stream *s);
 void mp_memory_ctx_gone(struct mp_thread *t, struct mp_ctx *c);
@@ -578,6 +582,8 @@ void mp_copy_pull(void *arg, uint64_t ticket);
 int mp_pull_add(uint64_t ticket, const struct mp_shape *from, bool keep);
 /* malloc'd, row after row. */
 void *mp_shape_pack(const struct mp_shape *from);
+/* What comes later, on any stream of the context, is behind what this stream has now. */
+CUresult mp_fence_send(struct mp_thread *t, struct mp_stream *s, uint64_t ticket);
 /* Is [p, p + n) memory of a device, all in one allocation? INVALID_VALUE if not. */
 CUresult mp_device_range(uint64_t p, size_t n);
 bool mp_pinned(const void *p, size_t n);

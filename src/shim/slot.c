@@ -146,7 +146,7 @@ void *mp_slot_new_id(enum mp_kind kind, uint32_t id)
 	return p;
 }
 
-void mp_slot_free(void *object)
+static void slot_drop(void *object, bool id_too)
 {
 	struct mp_head *h = object;
 	enum mp_kind kind = (enum mp_kind)atomic_load(&h->kind);
@@ -156,8 +156,9 @@ void mp_slot_free(void *object)
 	pthread_mutex_lock(&slots);
 	atomic_store(&h->kind, 0);
 	h->generation++;
-	if (!(h->id >> 31)) {
+	if (!(h->id >> 31))
 		i->table[h->id] = NULL;
+	if (!(h->id >> 31) && id_too) {
 		assert(i->nfree < i->ntable);
 		i->free[i->nfree++] = h->id;
 	}
@@ -168,6 +169,16 @@ void mp_slot_free(void *object)
 		nfree++;
 	}
 	pthread_mutex_unlock(&slots);
+}
+
+void mp_slot_free(void *object)
+{
+	slot_drop(object, true);
+}
+
+void mp_slot_waste(void *object)
+{
+	slot_drop(object, false);
 }
 
 void *mp_slot_by_id(enum mp_kind kind, uint32_t id)

@@ -179,7 +179,7 @@ CUresult mp_shim_cuMemCreate(CUmemGenericAllocationHandle *handle, size_t size,
 		free(a.own_data);
 	}
 	if (r) {
-		mp_slot_free(mem);
+		mp_slot_waste(mem);
 		return r;
 	}
 	*handle = (uintptr_t)mem;

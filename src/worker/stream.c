@@ -161,7 +161,23 @@ void mp_fence_remember(struct mp_worker *w, struct context *c, uint64_t ticket, 
 	c->unfenced[i].event = e;
 }
 
-static void fence_take(struct mp_worker *w, struct context *c, uint64_t ticket)
+/* What a stream has now, for work that left no event of its own behind. */
+static void fence_stream(struct mp_worker *w, struct context *c, uint32_t stream)
+{
+	struct object *o = stream ? mp_object_find(w, MP_KIND_stream, stream) : NULL;
+	struct stream *s = stream ? (o && o->state == OBJECT_LIVE ? o->own : NULL) : &c->legacy;
+	CUevent e;
+
+	if (!s || s->ctx != c || mp_stream_capturing(w, s) || mp_context_current(w, c) ||
+	    !(e = mp_event_take(w, c)))
+		return;
+	if (w->drv.cuEventRecord(e, s->handle))
+		mp_event_give(w, c, e); /* a broken context orders nothing any more */
+	else
+		mp_fence_add(w, c, s, e);
+}
+
+static void fence_take(struct mp_worker *w, struct context *c, uint64_t ticket, uint32_t stream)
 {
 	unsigned i;
 
@@ -171,6 +187,7 @@ static void fence_take(struct mp_worker *w, struct context *c, uint64_t ticket)
 			c->unfenced[i].event = NULL;
 			return;
 		}
+	fence_stream(w, c, stream);
 }
 
 static void fence_applied(struct mp_job *job)
@@ -178,7 +195,7 @@ static void fence_applied(struct mp_job *job)
 	struct mp_msg_fence m;
 
 	if (!mp_get_fence((const uint8_t *)(job->rec + 1), job->rec->length - sizeof(*job->rec), &m))
-		fence_take(job->w, job->ctx, m.copy);
+		fence_take(job->w, job->ctx, m.copy, m.stream);
 	if (job->ctx->fence_job == job)
 		job->ctx->fence_job = NULL;
 	mp_job_finish(job, CUDA_SUCCESS);
@@ -195,7 +212,7 @@ CUresult mp_do_fence(struct mp_job *job, const struct mp_msg_fence *m)
 		return CUDA_ERROR_INVALID_CONTEXT;
 	}
 	if (!mp_exec_parked(w, m->copy)) {
-		fence_take(w, job->ctx, m->copy);
+		fence_take(w, job->ctx, m->copy, m->stream);
 		return CUDA_SUCCESS;
 	}
 	prev = job->ctx->fence_job;
