@@ -174,45 +174,91 @@ CUresult mp_do_context(struct mp_job *job, const struct mp_msg_context *m)
 	return CUDA_SUCCESS;
 }
 
+/* The context goes, with all that lives in it; its memory when the completion thread has let go of it. */
 void mp_context_fini(struct mp_worker *w, struct context *c, bool driver)
 {
-	struct stream *s;
-	struct fence *f;
 	struct context **at;
+	struct stream *s;
 
 	for (at = &w->contexts; *at && *at != c; at = &(*at)->next)
 		;
 	if (*at)
 		*at = c->next;
-	while ((s = c->streams)) {
-		c->streams = s->next;
+	for (s = c->streams; s; s = s->next)
 		if (s->id)
 			mp_object_drop(w, MP_KIND_stream, s->id);
-		free(s);
-	}
-	while ((s = c->doomed)) {
-		c->doomed = s->next;
-		free(s);
-	}
-	while ((f = c->fences)) {
-		c->fences = f->next;
-		free(f);
-	}
-	if (driver) {
-		if (c->primary) {
-			/* What is left in it must not come back with the next retain. */
-			if (w->drv.cuDevicePrimaryCtxReset_v2)
-				(void)w->drv.cuDevicePrimaryCtxReset_v2(w->device[c->device].handle);
-			(void)w->drv.cuDevicePrimaryCtxRelease_v2(w->device[c->device].handle);
-		} else {
-			(void)w->drv.cuCtxDestroy_v2(c->handle);
-		}
+	if (driver && c->primary) {
+		/* What is left in it must not come back with the next retain. */
+		if (w->drv.cuDevicePrimaryCtxReset_v2)
+			(void)w->drv.cuDevicePrimaryCtxReset_v2(w->device[c->device].handle);
+		(void)w->drv.cuDevicePrimaryCtxRelease_v2(w->device[c->device].handle);
+	} else if (driver) {
+		(void)w->drv.cuCtxDestroy_v2(c->handle);
 	}
 	current = NULL;
 	mp_account_put(w, (unsigned)c->device, c->charged);
-	pthread_mutex_destroy(&c->event_lock);
-	free(c->events);
-	free(c);
+	pthread_mutex_lock(&w->wait_lock);
+	c->next = w->dead;
+	w->dead = c;
+	pthread_mutex_unlock(&w->wait_lock);
+}
+
+static bool stream_idle(const struct stream *s)
+{
+	return !s->q.active && !s->side_q.active && !atomic_load(&s->q.pending) &&
+	       !atomic_load(&s->side_q.pending);
+}
+
+static bool context_idle(const struct context *c)
+{
+	const struct stream *s;
+	unsigned i;
+
+	for (i = 0; i < MP_CONTEXT_STREAMS; i++)
+		if (!stream_idle(&c->own[i]))
+			return false;
+	for (s = c->streams; s; s = s->next)
+		if (!stream_idle(s))
+			return false;
+	for (s = c->doomed; s; s = s->next)
+		if (!stream_idle(s))
+			return false;
+	return stream_idle(&c->legacy);
+}
+
+static void free_streams(struct stream *s)
+{
+	while (s) {
+		struct stream *next = s->next;
+
+		free(s);
+		s = next;
+	}
+}
+
+void mp_context_free_dead(struct mp_worker *w)
+{
+	struct context **at, *c;
+	struct fence *f;
+
+	pthread_mutex_lock(&w->wait_lock);
+	for (at = &w->dead; (c = *at);) {
+		if (!context_idle(c)) {
+			at = &c->next;
+			continue;
+		}
+		*at = c->next;
+		free_streams(c->streams);
+		free_streams(c->doomed);
+		while ((f = c->fences)) {
+			c->fences = f->next;
+			free(f);
+		}
+		pthread_mutex_destroy(&c->event_lock);
+		free(c->events);
+		free(c);
+	}
+	pthread_mutex_unlock(&w->wait_lock);
 }
 
 static void context_passed(struct mp_job *job)

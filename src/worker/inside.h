@@ -280,6 +280,7 @@ struct mp_worker {
 	pthread_mutex_t wait_lock;
 	pthread_cond_t wait_wake;
 	struct wait *inbox MP_GUARDED_BY(wait_lock), **inbox_tail;
+	struct context *dead MP_GUARDED_BY(wait_lock); /* destroyed; their memory is still referred to */
 	struct wait *free_waits MP_GUARDED_BY(wait_lock);
 	bool completion_sleeps MP_GUARDED_BY(wait_lock);
 	struct mp_done done[64];
@@ -393,6 +394,7 @@ CUresult mp_context_current(struct mp_worker *w, struct context *c); /* of the c
 CUevent mp_event_take(struct mp_worker *w, struct context *c);	     /* context current; NULL: none to be had */
 void mp_event_give(struct mp_worker *w, struct context *c, CUevent e);
 void mp_context_fini(struct mp_worker *w, struct context *c, bool driver);
+void mp_context_free_dead(struct mp_worker *w); /* completion thread, between passes */
 /*
  * resume() of the held job runs when all work that device dev (-1: context c)
  * has now is done.

@@ -244,6 +244,8 @@ int mp_wait_poll(struct mp_worker *w)
 		ret = r > ret ? r : ret;
 	}
 	mp_say_done_flush(w);
+	if (w->dead)
+		mp_context_free_dead(w);
 	if (ret == 2) /* what was parked for room may go on */
 		mp_exec_kick(w);
 	return ret;
