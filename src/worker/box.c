@@ -331,3 +331,14 @@ CUresult mp_graph_capture_linear(struct mp_job *job, CUdeviceptr device, const v
 	c.srcHeight = c.dstHeight = 1;
 	return mp_graph_capture_box(job, &c, p, have, n);
 }
+
+void mp_box_fini(struct mp_worker *w)
+{
+	struct graph_copy *g;
+
+	while ((g = w->graph_copies)) {
+		w->graph_copies = g->next;
+		(void)w->drv.cuMemFreeHost(g->packed);
+		free(g);
+	}
+}

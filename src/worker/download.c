@@ -167,7 +167,7 @@ static void send_piece(struct mp_worker *w, struct chunk *c)
 	struct download *d = c->owner;
 	struct mp_frame f = {.kind = MP_FRAME_BULK, .ticket = d->ticket, .extra = c->offset};
 
-	if (!d->error && mp_outlet_push(w->out[1], f, c->data, c->n) < 0)
+	if (!d->error && w->out[1] && mp_outlet_push(w->out[1], f, c->data, c->n) < 0)
 		mp_end(w, MP_WORKER_EXIT_LOST, "the bulk lane is lost");
 	d->sent += c->n;
 	if (d->issued < d->total && d->error) /* nothing more will come of it */
@@ -193,7 +193,7 @@ void mp_download_bytes(struct mp_worker *w, uint64_t ticket, const uint8_t *p, u
 		struct mp_frame f = {.kind = MP_FRAME_BULK, .ticket = ticket, .extra = at};
 		size_t k = n - at < MP_CHUNK_MAX ? n - at : MP_CHUNK_MAX;
 
-		if (!w->out[1] || mp_outlet_push(w->out[1], f, p + at, k) < 0) {
+		if (w->out[1] && mp_outlet_push(w->out[1], f, p + at, k) < 0) {
 			mp_end(w, MP_WORKER_EXIT_LOST, "the bulk lane is lost");
 			return;
 		}
@@ -255,42 +255,46 @@ static bool start(struct mp_worker *w, struct download *d)
 	return n > 0;
 }
 
+/* One step: a piece sent, or a copy begun. false: there was nothing to do, or the session ends. */
+bool mp_download_step(struct mp_worker *w, bool wait)
+{
+	struct download *d = NULL;
+	struct chunk *c;
+
+	pthread_mutex_lock(&w->send_lock);
+	while (!w->send_first && (w->starved || !w->begin_first) && wait && !atomic_load(&w->ended))
+		pthread_cond_wait(&w->send_wake, &w->send_lock);
+	if ((c = w->send_first)) {
+		w->send_first = c->next;
+		if (!w->send_first)
+			w->send_tail = &w->send_first;
+	} else if (!w->starved && (d = w->begin_first)) {
+		w->begin_first = d->next;
+		if (!w->begin_first)
+			w->begin_tail = &w->begin_first;
+	}
+	pthread_mutex_unlock(&w->send_lock);
+	if (atomic_load(&w->ended))
+		return false;
+	if (c) {
+		send_piece(w, c);
+		atomic_fetch_add(&w->pieces_sent, 1);
+	}
+	/* Without a chunk it waits for one that another copy gives back, here. */
+	if (!w->starved)
+		w->starved = d;
+	if (w->starved && start(w, w->starved)) {
+		w->starved = NULL;
+		atomic_fetch_add(&w->begins_served, 1);
+	}
+	return c || d;
+}
+
 void *mp_download_main(void *worker)
 {
-	struct mp_worker *w = worker;
-	struct download *starved = NULL;
-
-	for (;;) {
-		struct chunk *c;
-		struct download *d = NULL;
-
-		pthread_mutex_lock(&w->send_lock);
-		while (!w->send_first && (starved || !w->begin_first) && !atomic_load(&w->ended))
-			pthread_cond_wait(&w->send_wake, &w->send_lock);
-		if ((c = w->send_first)) {
-			w->send_first = c->next;
-			if (!w->send_first)
-				w->send_tail = &w->send_first;
-		} else if (!starved && (d = w->begin_first)) {
-			w->begin_first = d->next;
-			if (!w->begin_first)
-				w->begin_tail = &w->begin_first;
-		}
-		pthread_mutex_unlock(&w->send_lock);
-		if (atomic_load(&w->ended))
-			return NULL;
-		if (c) {
-			send_piece(w, c);
-			atomic_fetch_add(&w->pieces_sent, 1);
-		}
-		/* Without a chunk it waits for one that another copy gives back, here. */
-		if (!starved)
-			starved = d;
-		if (starved && start(w, starved)) {
-			starved = NULL;
-			atomic_fetch_add(&w->begins_served, 1);
-		}
-	}
+	while (mp_download_step(worker, true))
+		;
+	return NULL;
 }
 
 /* All pieces are queued on the side stream: the target stream goes on behind them. */

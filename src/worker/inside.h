@@ -308,6 +308,7 @@ struct mp_worker {
 	pthread_mutex_t send_lock;
 	pthread_cond_t send_wake;
 	struct chunk *send_first MP_GUARDED_BY(send_lock), **send_tail;
+	struct download *starved; /* sender thread: begun, but no chunk was free */
 	struct download *begin_first MP_GUARDED_BY(send_lock), **begin_tail;
 
 	/* helpers */
@@ -435,6 +436,9 @@ void mp_slab_hold(struct slab *slab);
 void mp_slab_drop(struct mp_worker *w, struct slab *slab);
 void mp_slab_leave(struct mp_worker *w, struct stream *s); /* s will not read from its slab again */
 
+void mp_stage_fini(struct mp_worker *w, struct stage *s);
+void mp_slab_fini(struct mp_worker *w);
+
 /* upload.c */
 CUresult mp_upload_inline(struct mp_job *job, CUdeviceptr dst, const void *p, size_t n, bool sync);
 CUresult mp_upload_bulk(struct mp_job *job, CUdeviceptr dst, size_t n, bool sync);
@@ -454,6 +458,7 @@ CUresult mp_download_whole(struct mp_job *job, uint8_t *own_whole, size_t n, boo
 void mp_download_answer(struct mp_worker *w, uint64_t ticket, bool reply, CUresult status);
 /* All bytes of a copy, now; any thread; blocks on the lane. */
 void mp_download_bytes(struct mp_worker *w, uint64_t ticket, const uint8_t *p, uint64_t n);
+bool mp_download_step(struct mp_worker *w, bool wait);
 void *mp_download_main(void *worker);
 
 /* memory.c */
@@ -498,6 +503,7 @@ struct graph_copy {
 	CUhostFn fn; /* its argument is the graph_copy */
 	struct mp_copy3d copy;
 };
+void mp_box_fini(struct mp_worker *w);
 uint64_t mp_box_bytes(const struct mp_copy3d *c); /* 0: empty, or not sane */
 CUresult mp_box_driver(struct mp_job *job, const struct mp_copy3d *c, void *packed, CUDA_MEMCPY3D *ret);
 struct graph_copy *mp_graph_copy_new(struct mp_worker *w, uint64_t ticket, uint64_t n, bool in);
@@ -525,6 +531,8 @@ CUresult mp_mem_ops(struct mp_job *job, const struct mp_mem_op *in, uint32_t n, 
 /* session.c */
 void mp_worker_init(struct mp_worker *w); /* zeroed before */
 int mp_session_feed(struct mp_worker *w, struct mp_feed *feed);
+/* Frees what a worker without threads holds: for tests that make many. */
+void mp_worker_fini(struct mp_worker *w);
 void mp_end(struct mp_worker *w, int code, const char *why); /* any thread; the first call counts */
 
 #endif

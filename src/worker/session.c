@@ -393,3 +393,35 @@ int mp_worker_serve(const struct mp_worker_options *o, struct mp_fail *f)
 		serve(w);
 	return MP_WORKER_EXIT_LOST;
 }
+
+void mp_worker_fini(struct mp_worker *w)
+{
+	struct wait *wt;
+
+	assert(!w->process);
+	atomic_store(&w->ended, 1);
+	while (mp_wait_poll(w)) /* the driver answers, or has an error: both end a wait */
+		;
+	mp_exec_fini(w);
+	mp_upload_fini(w);
+	mp_module_fini(w);
+	while (w->contexts)
+		mp_context_fini(w, w->contexts, false);
+	mp_context_free_dead(w);
+	mp_object_fini(w);
+	mp_stage_fini(w, &w->up);
+	mp_stage_fini(w, &w->down);
+	mp_slab_fini(w);
+	mp_box_fini(w);
+	while ((wt = w->free_waits)) {
+		w->free_waits = wt->next;
+		free(wt);
+	}
+	free(w->ranges);
+	free(w->server_nodes);
+	if (w->account) {
+		mp_account_leave(w->account, w->account_slot);
+		mp_account_close(w->account);
+	}
+	free(w);
+}

@@ -228,3 +228,32 @@ uint8_t *mp_slab_take(struct mp_worker *w, struct stream *s, size_t n)
 	s->slab = w->slab;
 	return p;
 }
+
+/* ---- The end of a worker without threads ---- */
+
+void mp_stage_fini(struct mp_worker *w, struct stage *s)
+{
+	struct chunk *c;
+
+	while ((c = s->free)) {
+		s->free = c->next;
+		(void)w->drv.cuMemFreeHost(c->data);
+		free(c);
+	}
+}
+
+void mp_slab_fini(struct mp_worker *w)
+{
+	struct slab *slab;
+
+	if (w->slab) {
+		w->slab->next = w->slabs_free;
+		w->slabs_free = w->slab;
+		w->slab = NULL;
+	}
+	while ((slab = w->slabs_free)) {
+		w->slabs_free = slab->next;
+		(void)w->drv.cuMemFreeHost(slab->data);
+		free(slab);
+	}
+}
