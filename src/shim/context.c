@@ -663,7 +663,7 @@ CUresult mp_shim_cuCtxEnablePeerAccess(CUcontext peer, unsigned int flags)
 		return CUDA_ERROR_INVALID_VALUE;
 	c = mp_ctx_find(peer);
 	if (!c || c == t->ctx)
-		return c ? CUDA_ERROR_INVALID_DEVICE : CUDA_ERROR_INVALID_CONTEXT;
+		return CUDA_ERROR_INVALID_CONTEXT;
 	return CUDA_ERROR_PEER_ACCESS_UNSUPPORTED;
 }
 

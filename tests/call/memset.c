@@ -32,6 +32,7 @@ int main(void)
 	SAY(cuMemsetD2D8(q + 3, pitch, 0x11, 50, 7));
 	SAY(cuMemsetD2D16(q + 10 * pitch, pitch, 0x2233, 60, 5));
 	SAY(cuMemsetD2D32(q + 20 * pitch + 8, pitch, 0x44556677, 20, 9));
+	SAY(cuCtxSynchronize()); /* s does not wait for the legacy stream */
 	SAY(cuMemsetD2D8Async(q + 30 * pitch, pitch, 0x88, 1, 3, s));
 	SAY(cuMemsetD2D32Async(q + 34 * pitch, pitch, 0x99, 5, 2, s));
 	SAY(cuStreamSynchronize(s));

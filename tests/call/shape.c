@@ -119,6 +119,7 @@ int main(void)
 	call_fill(from, sizeof(from), 3);
 	MUST(cuMemsetD8(p, 0, 256 * H * D));
 	MUST(cuMemsetD8(q, 0, 320 * (H + 2)));
+	MUST(cuCtxSynchronize());
 	flat(s, 0, p, q);
 	flat(s, 1, p, q);
 	solid(s, 0, p);
