@@ -687,7 +687,15 @@ CUresult cuCtxSetLimit(CUlimit limit, size_t value)
 		if (value > 128)
 			return CUDA_ERROR_INVALID_VALUE;
 		break;
-	case CU_LIMIT_PERSISTING_L2_CACHE_SIZE: value = 0; break;
+	case CU_LIMIT_PERSISTING_L2_CACHE_SIZE: {
+		size_t most = (size_t)ctx->device->attributes
+				      [CU_DEVICE_ATTRIBUTE_MAX_PERSISTING_L2_CACHE_SIZE];
+
+		if (!most)
+			return CUDA_ERROR_UNSUPPORTED_LIMIT;
+		value = value > most ? most : value;
+		break;
+	}
 	default: return CUDA_ERROR_UNSUPPORTED_LIMIT;
 	}
 	if (!r)

@@ -109,6 +109,11 @@ static void attributes_fill(struct mp_device *d)
 	a[CU_DEVICE_ATTRIBUTE_MAX_BLOCKS_PER_MULTIPROCESSOR] = g->blocks_sm;
 	a[CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE] = g->l2;
 	a[CU_DEVICE_ATTRIBUTE_CLUSTER_LAUNCH] = g->clusters;
+	if (c->major >= 8) {
+		/* Hints about the cache are taken, and change nothing. */
+		a[CU_DEVICE_ATTRIBUTE_MAX_PERSISTING_L2_CACHE_SIZE] = g->l2 / 4 * 3;
+		a[CU_DEVICE_ATTRIBUTE_MAX_ACCESS_POLICY_WINDOW_SIZE] = 128 << 20;
+	}
 	a[CU_DEVICE_ATTRIBUTE_MEMPOOL_SUPPORTED_HANDLE_TYPES] = 0;
 	/* One host bridge, a bus per device: numbers that no two soft devices share. */
 	a[CU_DEVICE_ATTRIBUTE_PCI_BUS_ID] = (int)(0x10 + d->index);
