@@ -137,6 +137,23 @@ def test_killed():
     p.end()
 
 
+def test_no_launcher():
+    alone = dict(env, LD_LIBRARY_PATH=LIBDIR, MOTORPOOL_GPU_MEMORY="25%", MOTORPOOL_TIMEOUT="0")
+    p = Program(environment=alone)
+    check(p.first == "0" and p.ask("i").split()[1] == "256", "without run, the drop-in asks by itself", p.first)
+    l = pool()["leases"]
+    check(len(l) == 1 and l[0]["program"] == "hold", "its lease is shown with its program", l)
+    q = Program(environment=dict(alone, MOTORPOOL_GPU_MEMORY="900"))
+    check(q.first == "0" and free_mib(0) + free_mib(1) == 2048 - 256 - 900, "another has a lease of its own", pool())
+    r = Program(environment=dict(alone, MOTORPOOL_GPU_MEMORY="900"))
+    check(r.first == "100", "what does not fit is no device", r.first)
+    r.end()
+    check("nothing fits now" in r.p.stderr.read(), "and the reason is told")
+    p.p.kill()
+    q.end()
+    check(within(1, lambda: free_mib(0) == free_mib(1) == 1024), "their ends free the leases, kill -9 too", pool())
+
+
 def test_daemon_killed(d):
     p = Program("-p", "0.5")
     p.ask("a 100")
@@ -160,6 +177,7 @@ def main():
     test_slice()
     test_several()
     test_killed()
+    test_no_launcher()
     d = test_daemon_killed(d)
     d.send_signal(signal.SIGTERM)
     check(d.wait(10) == 0, "SIGTERM ends the demo")

@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "client/env.h"
+#include "shim/link.h"
 
 #define WINDOW_SIZE ((uint64_t)256 << 30)
 #define HOST_SHARE  8 /* one part in so many of the window is for pinned memory */
@@ -349,8 +350,8 @@ static bool env_on(const char *name)
 
 static CUresult open_locked(void)
 {
-	const char *data = getenv(MP_ENV_DATA), *secret = getenv(MP_ENV_SECRET);
-	struct mp_rpc_config c = {.data = data, .timeout_ms = TIMEOUT_MS, .window_size = WINDOW_SIZE};
+	const char *data, *secret;
+	struct mp_rpc_config c = {.timeout_ms = TIMEOUT_MS, .window_size = WINDOW_SIZE};
 	struct mp_rpc_ops ops = rpc_ops;
 	struct mp_snapshot *snap;
 	struct mp_fail f = {0};
@@ -359,6 +360,10 @@ static CUresult open_locked(void)
 	int e;
 
 	mp_log_open(MP_LOG_NONE);
+	if (mp_link_wanted() && !mp_link_ask())
+		return CUDA_ERROR_NO_DEVICE;
+	c.data = data = getenv(MP_ENV_DATA);
+	secret = getenv(MP_ENV_SECRET);
 	if (!data || !*data || !secret) {
 		mp_log(MP_LOG_ERROR, "shim", "no-lease",
 		       "what=\"no lease of a GPU: start the program with motorpool run\"");

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * motorpool-link: gets a lease for a program that was not started by `run`, and
+ * holds it.
+ *
+ * The drop-in starts it at cuInit, since TLS and JSON have no place in a library
+ * that must load into any program.  stdin is a pipe whose other end the program
+ * and what it forks hold: its end is the end of the lease.  The answer on stdout
+ * is lines NAME=VALUE and an empty line, or one line "! sentence".
+ *
+ * It leaves the program's session at once, and is no child of it: the program's
+ * wait() must not find it, nor the keyboard's signals end it.
+ *
+ *	MOTORPOOL_GPUS		number of devices (1)
+ *	MOTORPOOL_GPU_MEMORY	of each: 2048 (MiB), 2GiB, or 50%; whole devices without
+ *	MOTORPOOL_FILTER	filters, parted by spaces
+ *	MOTORPOOL_TIMEOUT	how long to wait (30m)
+ *	MOTORPOOL_BUNDLE	where the token bundle is
+ */
+#include "client/client.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static int refuse(const char *text)
+{
+	printf("! %s\n", text);
+	return fflush(stdout) ? 1 : 1;
+}
+
+static bool program_gone(void)
+{
+	struct pollfd p = {0, POLLIN, 0};
+	char c;
+
+	/* Nobody writes: readable means that the last holder of the other end is gone. */
+	return poll(&p, 1, 0) > 0 && read(0, &c, 1) <= 0;
+}
+
+static int ask_fill(struct mp_ask *ask, char *filters, const char **list, struct mp_fail *f)
+{
+	const char *gpus = getenv("MOTORPOOL_GPUS"), *memory = getenv("MOTORPOOL_GPU_MEMORY");
+	const char *timeout = getenv("MOTORPOOL_TIMEOUT");
+	char *end = NULL, *save = NULL, *one;
+	unsigned long n = gpus && *gpus ? strtoul(gpus, &end, 10) : 1;
+
+	if ((end && *end) || !n || n > 1024)
+		return mp_fail_set(f, MP_CODE_USAGE, "MOTORPOOL_GPUS is a number of devices, not '%.64s'",
+				   gpus);
+	ask->n = (unsigned)n;
+	if (memory && *memory &&
+	    !(strchr(memory, '%') ? mp_fraction_parse(memory, &ask->fraction)
+				  : mp_size_parse(memory, &ask->bytes)))
+		return mp_fail_set(f, MP_CODE_USAGE, "MOTORPOOL_GPU_MEMORY is MiB, a size or a percentage, "
+						     "not '%.64s'", memory);
+	if (timeout && *timeout && !mp_duration_parse(timeout, &ask->timeout_s))
+		return mp_fail_set(f, MP_CODE_USAGE, "MOTORPOOL_TIMEOUT is a time like 30m, not '%.64s'",
+				   timeout);
+	ask->filters = list;
+	for (one = strtok_r(filters, " ", &save); one && ask->nfilters < 32;
+	     one = strtok_r(NULL, " ", &save))
+		list[ask->nfilters++] = one;
+	return 0;
+}
+
+static void lease_tell(const struct mp_held *h)
+{
+	const json_t *l = mp_held_lease(h);
+
+	printf(MP_ENV_DATA "=%s\n" MP_ENV_SECRET "=%s\n" MP_ENV_LEASE "=%s\n" MP_ENV_SERVER "=%s\n"
+	       MP_ENV_DEVICES "=%zu\n\n",
+	       mp_held_data(h), json_string_value(json_object_get(l, "secret")),
+	       json_string_value(json_object_get(l, "id")), mp_held_server(h),
+	       json_array_size(json_object_get(l, "devices")));
+	fflush(stdout);
+	/* The program reads to the empty line; nothing of ours may hold its pipe open. */
+	fclose(stdout);
+}
+
+static int serve(const char *program)
+{
+	const char *env = getenv("MOTORPOOL_FILTER"), *list[32];
+	struct mp_ask ask = {.timeout_s = 1800, .program = program};
+	char *filters = strdup(env ? env : "");
+	struct mp_fail f = {0};
+	struct mp_bundle b;
+	struct mp_held *h;
+
+	if (!filters || ask_fill(&ask, filters, list, &f) < 0 || mp_bundle_open(NULL, &b, &f) < 0 ||
+	    mp_client_ask(&b, &ask, NULL, &h, &f) < 0) {
+		free(filters);
+		return refuse(f.text);
+	}
+	lease_tell(h);
+	while (!program_gone() && mp_held_step(h, 0, 1000) != MP_HELD_ENDED)
+		;
+	mp_held_release(h);
+	mp_bundle_close(&b);
+	free(filters);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	pid_t pid;
+
+	signal(SIGPIPE, SIG_IGN);
+	pid = fork();
+	if (pid < 0)
+		return refuse("no process for motorpool-link");
+	if (pid)
+		return 0;
+	setsid();
+	if (chdir("/") < 0)
+		return refuse("motorpool-link cannot leave its directory");
+	return serve(argc > 1 ? argv[1] : "");
+}
