@@ -172,7 +172,6 @@ static void handoff(void)
 	hand.y = call_alloc(WORDS * 4);
 	hand.model = 5;
 	MUST(cuMemsetD32(hand.x, 5, WORDS));
-	MUST(cuCtxSynchronize());
 	MUST(cuMemAllocHost((void **)&hand.log, BATCH * 4));
 	for (i = 0; i <= STREAMS; i++) {
 		hand.stream[i] = NULL;
@@ -180,6 +179,7 @@ static void handoff(void)
 			MUST(cuStreamCreate(&hand.stream[i], CU_STREAM_NON_BLOCKING));
 		MUST(cuEventCreate(&hand.event[i], CU_EVENT_DISABLE_TIMING));
 	}
+	MUST(cuCtxSynchronize());
 	run_threads(hand_thread, threads);
 }
 
