@@ -21,6 +21,8 @@ struct mp_capture {
 	struct CUstream_st *origin;
 	struct CUstream_st **streams; /* all that are in it */
 	size_t nstreams, cap_streams;
+	struct CUgraphNode_st **lost; /* last nodes of streams that were destroyed meanwhile */
+	size_t nlost;
 	struct mp_capture *next;
 };
 
@@ -107,7 +109,23 @@ static void capture_free(struct mp_capture *c)
 	*at = c->next;
 	mp_captures_active--;
 	free(c->streams);
+	free(c->lost);
 	free(c);
+}
+
+/* A stream may go during a capture; what it captured must be joined all the same. */
+static bool lose(struct mp_capture *c, struct CUstream_st *s)
+{
+	struct CUgraphNode_st **p = realloc(c->lost,
+					    (c->nlost + s->ncapture_deps + 1) * sizeof(*p));
+
+	if (!p)
+		return false;
+	c->lost = p;
+	if (s->ncapture_deps)
+		memcpy(p + c->nlost, s->capture_deps, s->ncapture_deps * sizeof(*p));
+	c->nlost += s->ncapture_deps;
+	return true;
 }
 
 static struct mp_capture *capture_find(uint64_t id)
@@ -134,7 +152,7 @@ void mp_capture_stream_gone(struct CUstream_st *s)
 			mp_graph_free(c->graph);
 		capture_free(c);
 	} else if (c) {
-		c->invalid = true;
+		c->invalid |= !lose(c, s);
 		for (i = 0; c->streams[i] != s; i++)
 			;
 		c->streams[i] = c->streams[--c->nstreams];
@@ -422,6 +440,9 @@ static bool joined(struct mp_capture *c)
 		for (j = 0; j < c->streams[i]->ncapture_deps; j++)
 			if (!c->streams[i]->capture_deps[j]->mark)
 				return false;
+	for (i = 0; i < c->nlost; i++)
+		if (!c->lost[i]->mark)
+			return false;
 	return true;
 }
 

@@ -294,10 +294,26 @@ MP_TEST(capture_rules)
 	MP_IS(cuStreamEndCapture(s, &g), CUDA_ERROR_STREAM_CAPTURE_UNJOINED);
 	MP_OK(cuStreamSynchronize(t));
 	MP_OK(cuStreamSynchronize(NULL));
+	/* A stream that was joined may be destroyed before the capture ends; one that was not, may not. */
+	MP_OK(cuStreamBeginCapture_v2(s, CU_STREAM_CAPTURE_MODE_GLOBAL));
+	MP_OK(cuEventRecord(e, s));
+	MP_OK(cuStreamWaitEvent(t, e, 0));
+	MP_OK(cuLaunchHostFunc(t, note, NULL));
+	MP_OK(cuEventRecord(f, t));
+	MP_OK(cuStreamWaitEvent(s, f, 0));
+	MP_OK(cuStreamDestroy_v2(t));
+	MP_OK(cuStreamEndCapture(s, &g));
+	MP_OK(cuGraphDestroy(g));
+	MP_OK(cuStreamCreate(&t, CU_STREAM_NON_BLOCKING));
+	MP_OK(cuStreamBeginCapture_v2(s, CU_STREAM_CAPTURE_MODE_GLOBAL));
+	MP_OK(cuEventRecord(e, s));
+	MP_OK(cuStreamWaitEvent(t, e, 0));
+	MP_OK(cuLaunchHostFunc(t, note, NULL));
+	MP_OK(cuStreamDestroy_v2(t));
+	MP_IS(cuStreamEndCapture(s, &g), CUDA_ERROR_STREAM_CAPTURE_UNJOINED);
 	MP_OK(cuEventDestroy_v2(e));
 	MP_OK(cuEventDestroy_v2(f));
 	MP_OK(cuStreamDestroy_v2(s));
-	MP_OK(cuStreamDestroy_v2(t));
 	fixture_done();
 }
 
