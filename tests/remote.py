@@ -18,7 +18,8 @@ class Parts:
 
     def __init__(self, build):
         self.build = pathlib.Path(build)
-        self.soft = self.build / "src/soft/gpu/libcuda.so.1"
+        # Another driver library in the place of the soft GPU: tools/check-gpu names that of a real one.
+        self.soft = pathlib.Path(os.environ.get("MOTORPOOL_TEST_DRIVER") or self.build / "src/soft/gpu/libcuda.so.1")
         self.shim = self.build / "src/shim/libcuda.so.1"
         self.worker = self.build / "src/worker/motorpool-worker"
 
