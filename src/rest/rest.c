@@ -145,8 +145,17 @@ void mp_rest_handle(void *arg, struct mp_http_request *r)
 	struct mp_rest_call c = {.pool = arg, .request = r};
 	struct mp_fail f = {0};
 	bool path_known = false;
+	const char *at;
 	size_t i;
 
+	/* Names in paths are ASCII; what is not could not be said again in JSON. */
+	for (at = mp_http_path(r); *at; at++) {
+		if ((unsigned char)*at > 32 && (unsigned char)*at < 127)
+			continue;
+		mp_fail_set(&f, MP_CODE_USAGE, "the path has a character that no path has");
+		mp_rest_refuse(&c, &f);
+		return;
+	}
 	for (i = 0; i < MP_ARRAY_LEN(table); i++) {
 		if (!path_fits(table[i].path, mp_http_path(r), &c))
 			continue;
