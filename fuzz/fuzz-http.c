@@ -34,6 +34,7 @@ struct mp_http_stream {
 };
 
 static struct mp_pool *pool;
+static struct mp_store *store;
 static char token[MP_TOKEN_TEXT], authorization[MP_TOKEN_TEXT + 8], secret[65];
 static struct mp_http_stream *open_streams[STREAMS];
 static unsigned nopen;
@@ -142,6 +143,7 @@ static void end(void)
 	char leases[64];
 
 	mp_pool_close(pool);
+	mp_store_close(store);
 	snprintf(leases, sizeof(leases), "%s/leases", dir);
 	rmdir(leases);
 	snprintf(leases, sizeof(leases), "%s/history.db", dir);
@@ -153,7 +155,6 @@ static void end(void)
 static void begin(void)
 {
 	struct mp_pool_config c = {.name = "f", .state_dir = dir, .worker = "none", .data = data};
-	struct mp_store *store;
 	struct mp_fail f;
 	unsigned i;
 

@@ -219,18 +219,23 @@ MP_TEST(stream_carries_and_ends)
 
 MP_TEST(killed_peer_is_noticed_at_once)
 {
-	struct mp_http_server *s = server_start();
+	struct mp_http_server *s;
 	uint64_t t0;
 	pid_t pid;
-	int p[2];
+	int p[2], where[2];
 	char ch;
 
 	MP_CHECK_EQ(pipe(p), 0);
+	MP_CHECK_EQ(pipe(where), 0);
+	/* Before there are threads: a child of a threaded process may not even allocate. */
 	pid = fork();
 	if (!pid) {
-		struct mp_http_client *c = client_new(address, ca_file);
+		struct mp_http_client *c;
 		struct mp_http_listen *l;
 
+		if (read(where[0], address, sizeof(address)) != sizeof(address))
+			_exit(1);
+		c = client_new(address, ca_file);
 		events = 0;
 		l = mp_http_listen_open(c, "POST", "/stream", NULL, on_event, NULL);
 		while (!events)
@@ -240,6 +245,8 @@ MP_TEST(killed_peer_is_noticed_at_once)
 		for (;;)
 			pause();
 	}
+	s = server_start();
+	MP_CHECK_EQ(write(where[1], address, sizeof(address)), sizeof(address));
 	MP_CHECK_EQ(read(p[0], &ch, 1), 1);
 	MP_CHECK(!gone_within(100));
 	t0 = mp_now_ns();
@@ -249,6 +256,8 @@ MP_TEST(killed_peer_is_noticed_at_once)
 	waitpid(pid, NULL, 0);
 	close(p[0]);
 	close(p[1]);
+	close(where[0]);
+	close(where[1]);
 	mp_http_server_stop(s);
 }
 
