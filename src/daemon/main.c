@@ -348,10 +348,13 @@ int main(int argc, char **argv)
 
 	umask(077);
 	rc = mp_options_parse(argc, argv, &s.o, &f);
-	if (rc > 0)
+	if (rc > 0) {
+		mp_options_fini(&s.o);
 		return 0;
+	}
 	if (rc < 0) {
 		fprintf(stderr, "motorpoold: %s\n", f.text);
+		mp_options_fini(&s.o);
 		return mp_code_row((enum mp_code)f.code)->exit;
 	}
 	if (s.o.log)
@@ -373,5 +376,6 @@ int main(int argc, char **argv)
 	mp_http_server_stop(s.http);
 	mp_pool_close(s.pool);
 	mp_store_close(s.store);
+	mp_options_fini(&s.o);
 	return rc < 0 ? mp_code_row(MP_CODE_CONFIG)->exit : 0;
 }

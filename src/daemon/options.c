@@ -92,7 +92,7 @@ static int option_set(struct mp_options *o, const struct row *r, const char *tex
 	case OPTION_TEXT:
 		if (!*text)
 			return mp_fail_set(f, MP_CODE_USAGE, "--%s needs a value", r->name);
-		/* Kept for the life of the process: a few words, once. */
+		free(*(char **)to);
 		*(char **)to = strdup(text);
 		return *(char **)to ? 0 : mp_fail_set(f, MP_CODE_USAGE, "out of memory");
 	case OPTION_COUNT:
@@ -172,10 +172,9 @@ static void options_print(const struct mp_options *o)
 
 	for (i = 0; i < MP_ARRAY_LEN(rows); i++) {
 		const void *at = (const char *)o + rows[i].offset;
-		const char *text = *(const char *const *)at;
 
-		if (rows[i].kind == OPTION_TEXT && text)
-			printf("%s: %s\n", rows[i].name, text);
+		if (rows[i].kind == OPTION_TEXT && *(const char *const *)at)
+			printf("%s: %s\n", rows[i].name, *(const char *const *)at);
 		else if (rows[i].kind == OPTION_FLAG && *(const bool *)at)
 			printf("%s: true\n", rows[i].name);
 		else if (rows[i].kind == OPTION_COUNT && *(const unsigned *)at)
@@ -186,6 +185,15 @@ static void options_print(const struct mp_options *o)
 		else if (rows[i].kind == OPTION_TIME && *(const int64_t *)at)
 			printf("%s: %llds\n", rows[i].name, (long long)*(const int64_t *)at);
 	}
+}
+
+void mp_options_fini(struct mp_options *o)
+{
+	size_t i;
+
+	for (i = 0; i < MP_ARRAY_LEN(rows); i++)
+		if (rows[i].kind == OPTION_TEXT)
+			free(*(char **)((char *)o + rows[i].offset));
 }
 
 /* The two that say where the rest is come first, whatever their place. */

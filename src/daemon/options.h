@@ -18,6 +18,7 @@ struct mp_options {
 	bool demo, soft, spread, check;
 };
 
+void mp_options_fini(struct mp_options *o);
 /* 0 go on, 1 all was said (help, version), -1 with a sentence. */
 int mp_options_parse(int argc, char **argv, struct mp_options *ret, struct mp_fail *f);
 

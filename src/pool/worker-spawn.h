@@ -31,7 +31,7 @@
  *
  * End of file on the control socket means that the daemon is gone: the worker
  * goes on serving its lanes and only gets no new ones.  SIGTERM asks it to end
- * at once (the lease is over); SIGKILL follows a second later.
+ * at once (the lease is over); SIGKILL follows 300 ms later.
  *
  * Exit status: 0 the client left in order; MP_WORKER_EXIT_* below otherwise.
  *
