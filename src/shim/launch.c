@@ -30,7 +30,7 @@ CUresult mp_launch_check(struct mp_ctx *c, struct mp_func *f, unsigned gx, unsig
 		return CUDA_ERROR_INVALID_VALUE;
 	if (MP_UNLIKELY((uint64_t)bx * by * bz > f->max_threads)) {
 		/* More than the kernel was compiled for, or than it has registers for. */
-		if (f->info->maxntid[0] || f->info->reqntid[0])
+		if (f->info->reqntid[0])
 			return CUDA_ERROR_INVALID_VALUE;
 		return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
 	}
