@@ -117,6 +117,12 @@ enum mp_exec_outcome mp_exec_kernel_prepare(struct mp_exec_kernel *k, char *err,
 
 /* The engine of this process: host threads and the fair scheduler. threads = 0: one per core. */
 struct mp_exec *mp_exec_new(unsigned threads);
+/*
+ * For tests: how many threads run together, 32 or 1.  With 1 each thread is a
+ * warp of its own, a slow reference for kernels without warp operations.  No
+ * grid may be queued.
+ */
+void mp_exec_set_lanes(struct mp_exec *e, unsigned lanes);
 /* All grids must have ended. */
 void mp_exec_free(struct mp_exec *own_exec);
 

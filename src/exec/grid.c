@@ -41,6 +41,7 @@ struct mp_exec {
 	unsigned nthreads;
 	bool stop;
 	uint64_t serial, turns;
+	unsigned lanes;
 	double ticks_per_ns;
 	struct mp_exec_stats stats;
 };
@@ -357,6 +358,7 @@ struct mp_exec *mp_exec_new(unsigned threads)
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_cond_init(&e->work, NULL);
 	e->last = &e->grids;
+	e->lanes = LANES;
 	e->ticks_per_ns = ticks_measure();
 	fault_install();
 	e->threads = calloc(threads, sizeof(*e->threads));
@@ -375,6 +377,12 @@ struct mp_exec *mp_exec_new(unsigned threads)
 		return NULL;
 	}
 	return e;
+}
+
+void mp_exec_set_lanes(struct mp_exec *e, unsigned lanes)
+{
+	assert(lanes == 1 || lanes == LANES);
+	e->lanes = lanes;
 }
 
 void mp_exec_free(struct mp_exec *e)
@@ -450,7 +458,8 @@ enum mp_exec_outcome mp_exec_submit(struct mp_exec *e, const struct mp_exec_grid
 		memcpy(g->params, in->params, g->params_bytes);
 	g->nblocks = (uint64_t)in->grid[0] * in->grid[1] * in->grid[2];
 	g->threads = in->block[0] * in->block[1] * in->block[2];
-	g->warps = (g->threads + LANES - 1) / LANES;
+	g->lanes = e->lanes;
+	g->warps = (g->threads + g->lanes - 1) / g->lanes;
 	g->total_shared = in->dynamic_shared ? g->program->dynamic_at + in->dynamic_shared
 					     : g->program->static_shared;
 	per_sm = (in->warps_per_sm ? in->warps_per_sm : 48) / g->warps;

@@ -279,7 +279,7 @@ static bool barrier_arrive(struct warp *w, const struct op *o, uint32_t m)
 		b->expected = ((const uint32_t *)slot(w, o->b))[first];
 		/* Counted barriers count whole warps: absent lanes come with the last present one. */
 		if ((w->arrived | m) == w->live)
-			count += LANES - (uint32_t)__builtin_popcount(w->live);
+			count += c->grid->lanes - (uint32_t)__builtin_popcount(w->live);
 	}
 	if (o->x >= 2) {
 		p = pred(w, o->c);
@@ -679,7 +679,7 @@ static void warp_tids(struct warp *w, const struct grid *g)
 	uint32_t l, x = g->g.block[0], y = g->g.block[1];
 
 	for (l = 0; l < LANES; l++) {
-		uint32_t n = w->index * LANES + l;
+		uint32_t n = w->index * g->lanes + l;
 
 		w->tid[0][l] = n % x;
 		w->tid[1][l] = n / x % y;
@@ -714,7 +714,7 @@ void cta_start(struct cta *c, struct grid *g, uint64_t linear)
 	for (i = 0; i < c->nwarps; i++) {
 		struct warp *w = &c->warps[i];
 		struct frame *f = (struct frame *)(c->memory + y.frames + i * y.frame_each);
-		uint32_t left = g->threads - i * LANES;
+		uint32_t left = g->threads - i * g->lanes;
 
 		/* tid, at the end of the struct, outlives a reuse by the same grid */
 		memset(w, 0, again ? offsetof(struct warp, tid) : sizeof(*w));
@@ -722,7 +722,9 @@ void cta_start(struct cta *c, struct grid *g, uint64_t linear)
 		w->cta = c;
 		if (!again)
 			warp_tids(w, g);
-		w->live = w->born = left >= LANES ? FULL : (1u << left) - 1;
+		if (left > g->lanes)
+			left = g->lanes;
+		w->live = w->born = left == LANES ? FULL : (1u << left) - 1;
 		w->local = c->memory + y.local + (size_t)i * LANES * y.local_stride;
 		w->base[1] = g->program->pool;
 		frame_layout(f, &g->program->codes[0], (char *)f + mp_align_up(sizeof(*f), 64));

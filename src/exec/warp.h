@@ -209,7 +209,7 @@ struct grid {
 	const struct mp_exec_space *space;
 	struct mp_exec *exec;
 	uint64_t nblocks, next_block, done_blocks; /* next_block under the engine's lock or atomically */
-	uint32_t threads, warps, total_shared;
+	uint32_t threads, warps, total_shared, lanes; /* lanes: threads of a warp, 32 or, in tests, 1 */
 	uint32_t resident, max_resident, running;
 	struct cta *parked, **parked_last;
 	struct grid *next, **link;
