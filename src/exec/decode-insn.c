@@ -799,6 +799,14 @@ void decode_insn(struct decode *d)
 	case MP_PTX_OP_MOVMATRIX:
 		decode_matrix(d);
 		return;
+	case MP_PTX_OP_TEX:
+	case MP_PTX_OP_TLD4:
+	case MP_PTX_OP_TXQ:
+	case MP_PTX_OP_SULD:
+	case MP_PTX_OP_SUST:
+	case MP_PTX_OP_SUQ:
+		decode_texture(d);
+		return;
 	case MP_PTX_OP_BRKPT:
 	case MP_PTX_OP_PMEVENT:
 	case MP_PTX_OP_SETMAXNREG:

@@ -73,6 +73,7 @@ void decode_warp(struct decode *d);
 void decode_half(struct decode *d);
 void decode_matrix(struct decode *d);
 void decode_async(struct decode *d);
+void decode_texture(struct decode *d);
 bool insn_is_sync(const struct mp_ptx_insn *i);
 
 /* "u32" for MP_PTX_T_U32; the sign-free "32" with `bare`. */

@@ -47,6 +47,25 @@ struct mp_exec_fault {
 };
 
 /*
+ * What a texture or surface object stands for.  Texels of level 0 lie at
+ * levels[0].base, rows `pitch` bytes apart, slices, layers and cube faces
+ * `slice` bytes apart, in memory that this process can read (and write, for
+ * surfaces).  Sizes are in texels; a dimension that is absent is 1.
+ */
+struct mp_exec_texture {
+	struct mp_exec_level {
+		uint64_t base, pitch, slice;
+		uint32_t width, height, depth; /* depth: slices of a 3-D level */
+	} levels[16];
+	uint32_t nlevels, layers; /* layers: of an array; 6 per cube */
+	uint8_t channels, bits, kind; /* 1 2 4; 8 16 32; 0 unsigned, 1 signed, 2 float */
+	uint8_t address[3];	      /* 0 wrap, 1 clamp, 2 mirror, 3 border */
+	bool linear, mip_linear, normalized_coords;
+	bool read_normalized; /* integers are read as floats in [0,1] or [-1,1] */
+	float border[4], mip_bias, mip_min, mip_max;
+};
+
+/*
  * The memory that device code of one context may touch.  Accesses inside
  * [base, base+size) are made directly (holes there raise a signal, which exec
  * turns into ILLEGAL_ADDRESS); anything else asks `extra`, which may be NULL.
@@ -62,6 +81,8 @@ struct mp_exec_space {
 	uint64_t heap_base, heap_size; /* for device malloc; inside the window; 0 = malloc returns NULL */
 	/* Text for standard error (a failed assert); NULL = through `print`. Called as `print` is. */
 	void (*print_error)(void *arg, const char *text, size_t n);
+	/* What an object is, borrowed until the grid ends; NULL when it is none. Any worker thread; may be NULL. */
+	const struct mp_exec_texture *(*texture)(void *arg, uint64_t object);
 };
 
 /* The heap that began at heap_base is gone: a later space may use the same addresses. No grid of it may run. */

@@ -119,7 +119,9 @@ static void program(struct text *t)
 		switch (roll(6)) {
 		case 0: break;
 		case 1: put(t, "bra B%u;\n", roll(n)); break;
-		case 2: put(t, "T%u: .branchtargets B%u, B%u, B%u; and.b32 %%t,%%r%u,1; brx.idx %%t, T%u;\n", b, roll(n), roll(n), roll(n), roll(8), b); break;
+		case 2: put(t, "T%u: .branchtargets B%u, B%u, B%u; and.b32 %%t,%%r%u,1; brx.idx %%t, T%u;\n", b,
+			    roll(n), roll(n), roll(n), roll(8), b);
+			break;
 		default: put(t, "@%s%%p%u bra B%u;\n", roll(2) ? "!" : "", roll(6), roll(n));
 		}
 	}
