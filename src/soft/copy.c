@@ -297,14 +297,68 @@ CUresult cuMemcpyPeerAsync(CUdeviceptr dstDevice, CUcontext dstContext, CUdevice
 	return r ? r : flat_copy(hStream, false, D, NULL, srcDevice, D, NULL, dstDevice, ByteCount);
 }
 
+/* An event of that context, whichever is current. */
+static CUresult event_of(CUcontext c, CUevent *e)
+{
+	CUcontext back;
+	CUresult r = cuCtxPushCurrent_v2(c);
+
+	if (r)
+		return r;
+	r = cuEventCreate(e, CU_EVENT_DISABLE_TIMING);
+	(void)cuCtxPopCurrent_v2(&back);
+	return r;
+}
+
+/* All that context c has comes before what the current context's legacy stream gets from now on. */
+static CUresult legacy_after(CUcontext c)
+{
+	CUevent e;
+	CUresult r = event_of(c, &e);
+
+	if (r)
+		return r;
+	r = cuCtxRecordEvent(c, e);
+	if (!r)
+		r = cuStreamWaitEvent(CU_STREAM_LEGACY, e, 0);
+	(void)cuEventDestroy_v2(e);
+	return r;
+}
+
+/* ... and the other way round. */
+static CUresult after_legacy(CUcontext c)
+{
+	CUevent e;
+	CUresult r = cuEventCreate(&e, CU_EVENT_DISABLE_TIMING);
+
+	if (r)
+		return r;
+	r = cuEventRecord(e, CU_STREAM_LEGACY);
+	if (!r)
+		r = cuCtxWaitEvent(c, e);
+	(void)cuEventDestroy_v2(e);
+	return r;
+}
+
+/* Serialised with all work of the current context, of the source's and of the destination's. */
 CUresult cuMemcpyPeer(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
 		      CUcontext srcContext, size_t ByteCount)
 {
-	CUresult r = mp_soft_ready();
+	CUcontext side[2] = {dstContext, srcContext};
+	CUresult r;
+	int i;
+	MP_ENTER(ctx);
 
+	r = peers(dstContext, srcContext);
+	for (i = 0; i < 2 && !r; i++)
+		if (side[i] && side[i] != ctx)
+			r = legacy_after(side[i]);
 	if (!r)
-		r = peers(dstContext, srcContext);
-	return r ? r : flat_copy(NULL, true, D, NULL, srcDevice, D, NULL, dstDevice, ByteCount);
+		r = flat_copy(NULL, true, D, NULL, srcDevice, D, NULL, dstDevice, ByteCount);
+	for (i = 0; i < 2 && !r; i++)
+		if (side[i] && side[i] != ctx)
+			r = after_legacy(side[i]);
+	return r;
 }
 
 /* ---- Two and three dimensions ---- */
