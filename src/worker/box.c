@@ -252,6 +252,16 @@ static void CUDA_CB graph_push(void *arg)
 	mp_download_bytes(g->w, g->ticket, g->packed, g->n);
 }
 
+bool mp_box_is_pull(CUhostFn fn)
+{
+	return fn == graph_pull;
+}
+
+bool mp_box_is_push(CUhostFn fn)
+{
+	return fn == graph_push;
+}
+
 struct graph_copy *mp_graph_copy_new(struct mp_worker *w, uint64_t ticket, uint64_t n, bool in)
 {
 	struct graph_copy *g = calloc(1, sizeof(*g));

@@ -95,19 +95,69 @@ CUresult mp_do_cuGraphNodeGetType(struct mp_job *job, const struct mp_msg_cuGrap
 	return e;
 }
 
-/* Ids of the driver's nodes, without those that the client does not see. */
-static uint32_t *ids_of(struct mp_job *job, const CUgraphNode *node, size_t n, uint32_t graph, uint32_t *ret_n)
+/*
+ * A copy with a host end is two nodes of the driver, also in captured and cloned
+ * graphs: pull -> copy, or copy -> push.  The client sees the copy alone, with
+ * the edges of both.
+ */
+enum half { HALF_NONE, HALF_PULL, HALF_PUSH };
+
+static enum half half_of(const struct mp_drv *drv, CUgraphNode node)
 {
+	CUDA_HOST_NODE_PARAMS p = {0};
+	CUgraphNodeType type = 0;
+
+	if (!drv->cuGraphHostNodeGetParams || drv->cuGraphNodeGetType(node, &type) ||
+	    type != CU_GRAPH_NODE_TYPE_HOST || drv->cuGraphHostNodeGetParams(node, &p))
+		return HALF_NONE;
+	return mp_box_is_pull(p.fn) ? HALF_PULL : mp_box_is_push(p.fn) ? HALF_PUSH : HALF_NONE;
+}
+
+typedef CUresult ask_fn(CUgraphNode, CUgraphNode *, CUgraphEdgeData *, size_t *);
+
+static CUgraphNode only(ask_fn *ask, CUgraphNode node)
+{
+	CUgraphEdgeData data = {0};
+	CUgraphNode other = NULL;
+	size_t n = 1;
+
+	if (!ask || ask(node, &other, &data, &n))
+		return NULL;
+	return other;
+}
+
+/* The node that the client sees in place of this one. */
+static CUgraphNode seen(const struct mp_drv *drv, CUgraphNode node)
+{
+	CUgraphNode other = NULL;
+
+	switch (half_of(drv, node)) {
+	case HALF_PULL:
+		other = only(drv->cuGraphNodeGetDependentNodes_v2, node);
+		break;
+	case HALF_PUSH:
+		other = only(drv->cuGraphNodeGetDependencies_v2, node);
+		break;
+	case HALF_NONE:
+		break;
+	}
+	return other ? other : node;
+}
+
+/* Ids of the driver's nodes; `roots`: a pull stands for its copy, else it is left out. */
+static uint32_t *ids_of(struct mp_job *job, const CUgraphNode *node, size_t n, uint32_t graph, bool roots,
+			uint32_t *ret_n)
+{
+	const struct mp_drv *drv = &job->w->drv;
 	uint32_t *id = mp_job_scratch(job, (n + 1) * sizeof(*id)), k = 0;
 	size_t i;
 
 	for (i = 0; id && i < n; i++) {
-		uint32_t v = mp_node_id(job->w, node[i], graph);
-
-		if (!v)
+		if (!roots && half_of(drv, node[i]))
+			continue;
+		id[k] = mp_node_id(job->w, seen(drv, node[i]), graph);
+		if (!id[k++])
 			return NULL;
-		if (v != UINT32_MAX)
-			id[k++] = v;
 	}
 	*ret_n = k;
 	return id;
@@ -135,7 +185,7 @@ CUresult mp_do_cuGraphGetNodes(struct mp_job *job, const struct mp_msg_cuGraphGe
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	if (n && (e = drv->cuGraphGetNodes(g, node, &n)))
 		return e;
-	r->nodes = ids_of(job, node, n, m->hGraph, &r->nodes_count);
+	r->nodes = ids_of(job, node, n, m->hGraph, false, &r->nodes_count);
 	if (!r->nodes)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	for (i = 0; i < r->nodes_count; i++) {
@@ -160,7 +210,7 @@ CUresult mp_do_cuGraphGetRootNodes(struct mp_job *job, const struct mp_msg_cuGra
 	void *g;
 	CUresult e = mp_job_get(job, MP_KIND_graph, m->hGraph, &g);
 
-	if (!drv->cuGraphGetRootNodes)
+	if (!drv->cuGraphGetRootNodes || !drv->cuGraphNodeGetType)
 		return CUDA_ERROR_NOT_SUPPORTED;
 	if (!e)
 		e = drv->cuGraphGetRootNodes(g, NULL, &n);
@@ -171,7 +221,7 @@ CUresult mp_do_cuGraphGetRootNodes(struct mp_job *job, const struct mp_msg_cuGra
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	if (n && (e = drv->cuGraphGetRootNodes(g, node, &n)))
 		return e;
-	r->nodes = ids_of(job, node, n, m->hGraph, &r->nodes_count);
+	r->nodes = ids_of(job, node, n, m->hGraph, true, &r->nodes_count);
 	return r->nodes ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
@@ -187,7 +237,7 @@ CUresult mp_do_cuGraphGetEdges_v2(struct mp_job *job, const struct mp_msg_cuGrap
 	void *g;
 	CUresult e = mp_job_get(job, MP_KIND_graph, m->hGraph, &g);
 
-	if (!drv->cuGraphGetEdges_v2)
+	if (!drv->cuGraphGetEdges_v2 || !drv->cuGraphNodeGetType)
 		return CUDA_ERROR_NOT_SUPPORTED;
 	if (!e)
 		e = drv->cuGraphGetEdges_v2(g, NULL, NULL, NULL, &n);
@@ -204,12 +254,12 @@ CUresult mp_do_cuGraphGetEdges_v2(struct mp_job *job, const struct mp_msg_cuGrap
 	if (n && (e = drv->cuGraphGetEdges_v2(g, from, to, data, &n)))
 		return e;
 	for (i = 0; i < n; i++) {
-		a[k] = mp_node_id(job->w, from[i], m->hGraph);
-		b[k] = mp_node_id(job->w, to[i], m->hGraph);
+		a[k] = mp_node_id(job->w, seen(drv, from[i]), m->hGraph);
+		b[k] = mp_node_id(job->w, seen(drv, to[i]), m->hGraph);
 		if (!a[k] || !b[k])
 			return CUDA_ERROR_OUT_OF_MEMORY;
 		/* The two halves of a copy with a host end are one node. */
-		if (a[k] == b[k] || a[k] == UINT32_MAX || b[k] == UINT32_MAX)
+		if (a[k] == b[k])
 			continue;
 		mp_from_edge_data(&out[k], &data[i]);
 		k++;
@@ -221,20 +271,24 @@ CUresult mp_do_cuGraphGetEdges_v2(struct mp_job *job, const struct mp_msg_cuGrap
 	return CUDA_SUCCESS;
 }
 
-static CUresult neighbours(struct mp_job *job, uint32_t id,
-			   CUresult (*ask)(CUgraphNode, CUgraphNode *, CUgraphEdgeData *, size_t *), uint32_t **ret,
+static CUresult neighbours(struct mp_job *job, uint32_t id, ask_fn *ask, enum half beyond, uint32_t **ret,
 			   struct mp_edge_data **ret_data, uint32_t *ret_n)
 {
-	CUgraphNode *node;
+	const struct mp_drv *drv = &job->w->drv;
+	CUgraphNode *node, core, other;
 	CUgraphEdgeData *data;
 	size_t n = 0, i;
-	void *h;
-	CUresult e = mp_job_get(job, MP_KIND_node, id, &h);
+	CUresult e = mp_node_core(job, id, &core);
 
-	if (!ask)
+	if (!ask || !drv->cuGraphNodeGetType)
 		return CUDA_ERROR_NOT_SUPPORTED;
-	if (!e)
-		e = ask(h, NULL, NULL, &n);
+	if (e)
+		return e;
+	/* Past the other half of the node itself. */
+	other = only(ask, core);
+	if (other && half_of(drv, other) == beyond && seen(drv, other) == core)
+		core = other;
+	e = ask(core, NULL, NULL, &n);
 	if (e)
 		return e;
 	node = mp_job_scratch(job, (n + 1) * sizeof(*node));
@@ -243,19 +297,15 @@ static CUresult neighbours(struct mp_job *job, uint32_t id,
 	*ret = mp_job_scratch(job, (n + 1) * sizeof(**ret));
 	if (!node || !data || !*ret_data || !*ret)
 		return CUDA_ERROR_OUT_OF_MEMORY;
-	if (n && (e = ask(h, node, data, &n)))
+	if (n && (e = ask(core, node, data, &n)))
 		return e;
-	*ret_n = 0;
 	for (i = 0; i < n; i++) {
-		uint32_t v = mp_node_id(job->w, node[i], 0);
-
-		if (!v)
+		(*ret)[i] = mp_node_id(job->w, seen(drv, node[i]), 0);
+		if (!(*ret)[i])
 			return CUDA_ERROR_OUT_OF_MEMORY;
-		if (v == UINT32_MAX || v == id)
-			continue;
-		mp_from_edge_data(&(*ret_data)[*ret_n], &data[i]);
-		(*ret)[(*ret_n)++] = v;
+		mp_from_edge_data(&(*ret_data)[i], &data[i]);
 	}
+	*ret_n = (uint32_t)n;
 	return CUDA_SUCCESS;
 }
 
@@ -264,7 +314,7 @@ CUresult mp_do_cuGraphNodeGetDependencies_v2(struct mp_job *job, const struct mp
 {
 	uint32_t *ids = NULL, n = 0;
 	struct mp_edge_data *data = NULL;
-	CUresult e = neighbours(job, m->hNode, job->w->drv.cuGraphNodeGetDependencies_v2, &ids, &data, &n);
+	CUresult e = neighbours(job, m->hNode, job->w->drv.cuGraphNodeGetDependencies_v2, HALF_PULL, &ids, &data, &n);
 
 	r->dependencies = ids;
 	r->edgeData = data;
@@ -278,7 +328,7 @@ CUresult mp_do_cuGraphNodeGetDependentNodes_v2(struct mp_job *job,
 {
 	uint32_t *ids = NULL, n = 0;
 	struct mp_edge_data *data = NULL;
-	CUresult e = neighbours(job, m->hNode, job->w->drv.cuGraphNodeGetDependentNodes_v2, &ids, &data, &n);
+	CUresult e = neighbours(job, m->hNode, job->w->drv.cuGraphNodeGetDependentNodes_v2, HALF_PUSH, &ids, &data, &n);
 
 	r->dependentNodes = ids;
 	r->edgeData = data;

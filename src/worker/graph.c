@@ -19,7 +19,6 @@
 struct node {
 	CUgraphNode handle; /* what depends on it, depends on this one */
 	CUgraphNode core;   /* the one with its parameters */
-	CUgraphNode hidden; /* of the two, the one that the client does not see */
 	uint32_t graph;
 	uint64_t charged;
 	unsigned device;
@@ -86,7 +85,7 @@ CUresult mp_node_server(struct mp_worker *w, uint32_t id, void **ret)
 	return CUDA_SUCCESS;
 }
 
-/* The id of a driver's node; 0: out of memory; hidden ones answer UINT32_MAX. */
+/* The id of a driver's node; 0: out of memory. */
 uint32_t mp_node_id(struct mp_worker *w, CUgraphNode h, uint32_t graph)
 {
 	struct object_table *t = &w->table[MP_KIND_node];
@@ -97,8 +96,6 @@ uint32_t mp_node_id(struct mp_worker *w, CUgraphNode h, uint32_t graph)
 			struct object *o = &t->page[page][i];
 			struct node *n = o->state == OBJECT_LIVE ? o->own : NULL;
 
-			if (n && n->hidden == h)
-				return UINT32_MAX;
 			if (n && (n->handle == h || n->core == h))
 				return page * 256 + i;
 		}
@@ -316,7 +313,6 @@ CUresult mp_do_cuGraphAddMemcpyNode(struct mp_job *job, const struct mp_msg_cuGr
 		return e;
 	n = node_own(job, m->phGraphNode);
 	n->core = node;
-	n->hidden = other == n->handle ? NULL : other;
 	n->copy = gc;
 	return CUDA_SUCCESS;
 }

@@ -503,6 +503,9 @@ struct graph_copy {
 	CUhostFn fn; /* its argument is the graph_copy */
 	struct mp_copy3d copy;
 };
+/* A host function of ours beside a copy: it reads or writes the copy's host end. */
+bool mp_box_is_pull(CUhostFn fn);
+bool mp_box_is_push(CUhostFn fn);
 void mp_box_fini(struct mp_worker *w);
 uint64_t mp_box_bytes(const struct mp_copy3d *c); /* 0: empty, or not sane */
 CUresult mp_box_driver(struct mp_job *job, const struct mp_copy3d *c, void *packed, CUDA_MEMCPY3D *ret);
@@ -521,7 +524,7 @@ CUresult mp_node_bind(struct mp_job *job, struct object *o);
 void mp_node_drop(struct mp_worker *w, struct object *o);
 void mp_graph_sweep(struct mp_worker *w, uint32_t graph);
 CUresult mp_node_server(struct mp_worker *w, uint32_t id, void **ret);
-uint32_t mp_node_id(struct mp_worker *w, CUgraphNode h, uint32_t graph); /* 0: no memory; UINT32_MAX: hidden */
+uint32_t mp_node_id(struct mp_worker *w, CUgraphNode h, uint32_t graph); /* 0: no memory */
 CUresult mp_node_core(struct mp_job *job, uint32_t id, CUgraphNode *ret);
 
 /* launch.c, for graphs, too */

@@ -358,6 +358,66 @@ struct stream *mp_stream_own(struct mp_worker *w, struct context *c, unsigned i)
 	return s->handle ? s : NULL;
 }
 
+/* What the context's legacy stream has now precedes what `s` does next. */
+static CUresult join_legacy(struct mp_worker *w, struct context *c, struct stream *s)
+{
+	CUresult e = mp_context_current(w, c);
+	CUevent ev = NULL;
+
+	if (!e)
+		e = mp_stream_use(w, &c->legacy, false);
+	if (!e && !(ev = mp_event_take(w, c)))
+		e = CUDA_ERROR_OUT_OF_MEMORY;
+	if (!e)
+		e = w->drv.cuEventRecord(ev, NULL);
+	if (!e)
+		e = mp_context_current(w, s->ctx);
+	if (!e)
+		e = w->drv.cuStreamWaitEvent(s->handle, ev, 0);
+	if (ev)
+		mp_event_give(w, c, ev);
+	return e;
+}
+
+/*
+ * The synchronous copy between contexts is in order with all work of both.  The
+ * driver is asked to copy on the record's legacy stream; events before it and a
+ * fence behind it do the rest, whatever that driver does by itself.
+ */
+CUresult mp_do_cuMemcpyPeer(struct mp_job *job, const struct mp_msg_cuMemcpyPeer *m)
+{
+	struct mp_worker *w = job->w;
+	struct context *c[2] = {mp_context_find(w, m->srcContext), mp_context_find(w, m->dstContext)};
+	CUevent ev;
+	CUresult e = CUDA_SUCCESS;
+	unsigned i;
+	void *h;
+
+	if (!w->drv.cuMemcpyPeer)
+		return CUDA_ERROR_NOT_SUPPORTED;
+	for (i = 0; i < 2 && !e; i++) {
+		e = mp_job_get(job, MP_KIND_context, i ? m->dstContext : m->srcContext, &h);
+		if (!e && !c[i])
+			e = CUDA_ERROR_INVALID_CONTEXT;
+		if (!e && c[i] != job->ctx)
+			e = join_legacy(w, c[i], job->stream);
+	}
+	if (!e)
+		e = mp_context_current(w, job->ctx);
+	if (!e)
+		e = w->drv.cuMemcpyPeer(m->dstDevice, c[1]->handle, m->srcDevice, c[0]->handle, m->ByteCount);
+	if (e)
+		return e;
+	if (!(ev = mp_event_take(w, job->ctx)))
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	e = w->drv.cuEventRecord(ev, job->stream->handle);
+	if (e)
+		mp_event_give(w, job->ctx, ev);
+	else
+		mp_fence_add(w, job->ctx, job->stream, ev);
+	return e;
+}
+
 /* ---- Records ---- */
 
 static void mark_passed(struct mp_worker *w, struct wait *wt, CUresult status)
