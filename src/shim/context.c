@@ -59,15 +59,22 @@ static CUresult context_end(struct mp_thread *t, struct mp_ctx *c)
 
 	mp_cls_context_gone((CUcontext)c);
 	mp_memory_ctx_gone(t, c);
+	/* The server knows which streams are the context's; of the rest each id is given back. */
+	while (c->events) {
+		struct mp_msg_cuEventDestroy_v2 d = {.hEvent = c->events->head.id};
+
+		(void)MP_SEND(&o, t, MP_CALL_cuEventDestroy_v2, cuEventDestroy_v2, &d, c->head.id);
+		mp_event_drop(c->events);
+	}
+	while (c->modules) {
+		(void)mp_module_unload(t, c->modules);
+		mp_module_gone(c->modules);
+	}
 	r = MP_SEND(&o, t, MP_REC_context_end, context_end, &m, 0);
 	c->live = false;
 	atomic_store(&c->attention, 1);
 	while (c->streams)
 		mp_stream_drop(c->streams);
-	while (c->events)
-		mp_event_drop(c->events);
-	while (c->modules)
-		mp_module_gone(c->modules);
 	mp_stream_forget(c->legacy);
 	if (c->primary) {
 		/* What it had is over; a new life begins with the next retain. */

@@ -98,17 +98,12 @@ CUresult mp_device_range(uint64_t p, size_t n)
 {
 	struct mp_range range;
 
-	if (!mp_memory_find(p, &range)) {
-		/* A module's variable lies outside the window: the server's driver judges it. */
-		return p && (p < mp_shim.window_base ||
-			     p >= mp_shim.window_base + mp_shim.window_size)
-			       ? CUDA_SUCCESS
-			       : CUDA_ERROR_INVALID_VALUE;
-	}
+	if (!mp_memory_find(p, &range)) /* a module's variables lie outside the window */
+		return mp_module_address(p) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 	if (range.kind != MP_DEVICE)
 		return CUDA_SUCCESS; /* a pinned address: legal where a device address is */
 	if (range.vmm) /* neighbouring mappings may continue each other */
-		return CUDA_SUCCESS;
+		return mp_vmm_accessible(p) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 	return n > range.size - (p - range.base) ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
 }
 
@@ -177,15 +172,22 @@ static CUresult h2d_put(struct mp_thread *t, struct mp_stream *s, const struct h
 	return r;
 }
 
+static CUresult fence_put(struct mp_thread *t, uint32_t ctx, uint32_t stream, uint64_t *ticket)
+{
+	struct mp_msg_fence m = {.copy = *ticket, .stream = stream};
+	struct mp_out o;
+	CUresult r = MP_PUT(&o, t, MP_REC_fence, fence, &m, ctx);
+
+	if (!r) {
+		*ticket = o.ticket;
+		mp_out_send(&o);
+	}
+	return r;
+}
+
 CUresult mp_fence_send(struct mp_thread *t, struct mp_stream *s, uint64_t ticket)
 {
-	struct mp_msg_fence m = {.copy = ticket, .stream = s->head.id};
-	struct mp_out o;
-	CUresult r = MP_PUT(&o, t, MP_REC_fence, fence, &m, s->ctx->head.id);
-
-	if (!r)
-		mp_out_send(&o);
-	return r;
+	return fence_put(t, s->ctx->head.id, s->head.id, &ticket);
 }
 
 static CUresult h2d(struct mp_thread *t, struct mp_stream *s, struct h2d c)
@@ -451,6 +453,7 @@ static CUresult peer(struct mp_thread *t, struct mp_stream *s, bool async, uint6
 {
 	struct mp_ctx *dc = mp_ctx_find(dst_ctx), *sc = mp_ctx_find(src_ctx);
 	struct mp_out o;
+	uint64_t ticket;
 	CUresult r;
 
 	if (!dc || !sc || !dc->live || !sc->live)
@@ -473,7 +476,20 @@ static CUresult peer(struct mp_thread *t, struct mp_stream *s, bool async, uint6
 
 		r = MP_PUT(&o, t, MP_CALL_cuMemcpyPeerAsync, cuMemcpyPeerAsync, &m, s->ctx->head.id);
 	}
-	return r ? r : set_end(t, s, &o, !async);
+	if (r)
+		return r;
+	if (async || atomic_load(&s->capture))
+		return set_end(t, s, &o, false);
+	/* Behind it is what comes later in either context: their fences wait for the first one. */
+	r = set_end(t, s, &o, false);
+	ticket = o.ticket;
+	if (!r)
+		r = fence_put(t, s->ctx->head.id, s->head.id, &ticket);
+	if (!r && dc != s->ctx)
+		r = fence_put(t, dc->head.id, 0, &(uint64_t){ticket});
+	if (!r && sc != s->ctx && sc != dc)
+		r = fence_put(t, sc->head.id, 0, &(uint64_t){ticket});
+	return r;
 }
 
 CUresult mp_shim_cuMemcpyPeer(CUdeviceptr dst, CUcontext dst_ctx, CUdeviceptr src, CUcontext src_ctx,

@@ -371,7 +371,7 @@ static void functions_free(struct mp_module *m)
 	}
 }
 
-static CUresult unload_send(struct mp_thread *t, struct mp_module *m)
+CUresult mp_module_unload(struct mp_thread *t, struct mp_module *m)
 {
 	struct mp_msg_module_unload msg = {0};
 	struct mp_out o;
@@ -427,7 +427,7 @@ static CUresult load(struct mp_thread *t, enum mp_call call, struct mp_ctx *c, c
 			logs_out(m, n, opt, val);
 		}
 		if (r) {
-			(void)unload_send(t, m); /* ends the id on the server too */
+			(void)mp_module_unload(t, m); /* ends the id on the server too */
 			mp_module_gone(m);
 			return r;
 		}
@@ -576,7 +576,7 @@ CUresult mp_shim_cuModuleUnload(CUmodule module)
 	m = mp_object(module, MP_KIND_module);
 	if (!m || m->of_library)
 		return CUDA_ERROR_INVALID_HANDLE;
-	r = unload_send(t, m);
+	r = mp_module_unload(t, m);
 	if (!r)
 		mp_module_gone(m);
 	return r;
@@ -849,7 +849,7 @@ CUresult mp_shim_cuLibraryUnload(CUlibrary library)
 
 	if (r)
 		return r;
-	r = unload_send(t, m);
+	r = mp_module_unload(t, m);
 	if (!r)
 		mp_module_gone(m);
 	return r;

@@ -542,6 +542,8 @@ int mp_host_init(uint64_t base, uint64_t size);
 
 void mp_module_need(void *arg, uint64_t ticket, const uint8_t hash[32]);
 void mp_module_gone(struct mp_module *m);
+/* Tell the server that it is gone; mp_module_gone is next. */
+CUresult mp_module_unload(struct mp_thread *t, struct mp_module *m);
 bool mp_module_eager(void);
 /* The i-th kernel; NOT_FOUND past the end. */
 CUresult mp_module_kernel(struct mp_module *m, size_t i, CUfunction *ret);
@@ -587,6 +589,11 @@ CUresult mp_fence_send(struct mp_thread *t, struct mp_stream *s, uint64_t ticket
 /* Is [p, p + n) memory of a device, all in one allocation? INVALID_VALUE if not. */
 CUresult mp_device_range(uint64_t p, size_t n);
 bool mp_pinned(const void *p, size_t n);
+
+/* ---- vmm.c ---- */
+
+/* May some device access this address, which is known to be mapped? */
+bool mp_vmm_accessible(uint64_t p);
 
 /* ---- copy3d.c ---- */
 

@@ -518,6 +518,8 @@ CUresult mp_enter_slow(struct mp_ctx *c)
 {
 	if (atomic_load(&mp_shim.state) != MP_STATE_READY || atomic_load(&mp_shim.rpc->lost))
 		return mp_state_error();
+	if (mp_self && mp_self->in_host_function)
+		return CUDA_ERROR_NOT_PERMITTED;
 	if (!c)
 		return CUDA_ERROR_INVALID_CONTEXT;
 	if (atomic_load(&c->head.kind) != MP_KIND_context)

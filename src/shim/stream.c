@@ -325,6 +325,10 @@ CUresult mp_shim_cuStreamWaitEvent(CUstream h, CUevent event, unsigned int flags
 	if (r)
 		return r;
 	if (e->capture) {
+		struct mp_capture *own = atomic_load(&s->capture);
+
+		if (own && own->id != e->capture)
+			return CUDA_ERROR_STREAM_CAPTURE_MERGE;
 		mp_capture_join(s, e->capture);
 		if (!atomic_load(&s->capture))
 			return CUDA_ERROR_STREAM_CAPTURE_ISOLATION;

@@ -467,3 +467,17 @@ CUresult mp_shim_cuMemRetainAllocationHandle(CUmemGenericAllocationHandle *handl
 	pthread_mutex_unlock(&vmm);
 	return v ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
+
+bool mp_vmm_accessible(uint64_t p)
+{
+	const struct mapping *v;
+	bool any = false;
+	int i;
+
+	pthread_mutex_lock(&vmm);
+	v = mapping_at(p);
+	for (i = 0; v && i < mp_shim.ndevices; i++)
+		any |= v->access[i] != 0;
+	pthread_mutex_unlock(&vmm);
+	return any;
+}
