@@ -143,6 +143,50 @@ static CUresult begin(enum mp_call call, struct mp_thread **t, CUgraph h, struct
 	return *g ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
+CUresult mp_shim_cuGraphCreate(CUgraph *ret, unsigned int flags)
+{
+	struct mp_msg_cuGraphCreate m = {.flags = flags};
+	struct mp_graph *g;
+	struct mp_thread *t;
+	struct mp_out o;
+	CUresult r = mp_enter(MP_CALL_cuGraphCreate, &t);
+
+	if (r)
+		return r;
+	if (!ret || flags)
+		return CUDA_ERROR_INVALID_VALUE;
+	g = mp_graph_new();
+	if (!g)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	m.phGraph = g->head.id;
+	r = MP_SEND(&o, t, MP_CALL_cuGraphCreate, cuGraphCreate, &m, t->ctx->head.id);
+	if (r) {
+		mp_graph_gone(g);
+		return r;
+	}
+	*ret = (CUgraph)g;
+	return CUDA_SUCCESS;
+}
+
+CUresult mp_shim_cuGraphDestroy(CUgraph h)
+{
+	struct mp_msg_cuGraphDestroy m;
+	struct mp_graph *g;
+	struct mp_thread *t;
+	struct mp_out o;
+	CUresult r = begin(MP_CALL_cuGraphDestroy, &t, h, &g);
+
+	if (r)
+		return r;
+	if (g->child) /* belongs to its node */
+		return CUDA_ERROR_INVALID_VALUE;
+	m.hGraph = g->head.id;
+	r = MP_SEND(&o, t, MP_CALL_cuGraphDestroy, cuGraphDestroy, &m, t->ctx->head.id);
+	if (!r)
+		mp_graph_gone(g);
+	return r;
+}
+
 /* ---- Clones ---- */
 
 CUresult mp_shim_cuGraphClone(CUgraph *ret, CUgraph h)
@@ -676,7 +720,9 @@ CUresult mp_shim_cuGraphDebugDotPrint(CUgraph h, const char *path, unsigned int 
 		struct mp_thread *t;                                                               \
 		const uint32_t *a;                                                                 \
 		uint32_t *b = NULL;                                                                \
+		struct mp_answer answer;                                                           \
 		struct mp_out o;                                                                   \
+		size_t i;                                                                          \
 		CUresult r = begin(MP_CALL_##X, &t, h, &g);                                        \
                                                                                                    \
 		if (!r)                                                                            \
@@ -691,8 +737,15 @@ CUresult mp_shim_cuGraphDebugDotPrint(CUgraph h, const char *path, unsigned int 
 		m.hGraph = g->head.id;                                                             \
 		m.from = b;                                                                        \
 		m.to = a;                                                                          \
+		for (i = 0; !r && i < n; i++)                                                      \
+			r = a[i] == b[i] ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;                \
+		/* Whether an edge is there is the server's to say. */                             \
 		if (!r)                                                                            \
-			r = MP_SEND(&o, t, MP_CALL_##X, X, &m, t->ctx->head.id);                   \
+			r = MP_PUT(&o, t, MP_CALL_##X, X, &m, t->ctx->head.id);                    \
+		if (!r) {                                                                          \
+			r = mp_out_ask(&o, &answer);                                               \
+			free(answer.own_data);                                                     \
+		}                                                                                  \
 		free(b);                                                                           \
 		return r;                                                                          \
 	}                                                                                          \
