@@ -374,6 +374,7 @@ def test_limits():
         until = time.monotonic() + 10
         while not seen and time.monotonic() < until:
             time.sleep(0.02)
+        time.sleep(0.7)  # some use to account for
         go.touch()
         for t in ts:
             t.join()
