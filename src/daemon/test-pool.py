@@ -363,7 +363,7 @@ def test_limits():
     go = pathlib.Path(tempfile.mkdtemp()) / "go"
 
     def one(f):
-        seen.append(motorpool("run", "-p", str(f), *bob, "--timeout", "0", "--", "sh", "-c",
+        seen.append(motorpool("run", "-p", str(f), *bob, "--timeout", "0", "--", "timeout", "9", "sh", "-c",
                               f"while [ ! -e {go} ]; do sleep 0.05; done").returncode)
     motorpool("limit", "set", "bob", "1")
     for _ in range(3):
@@ -426,7 +426,7 @@ def test_history():
     s = json.loads(motorpool("stats", "--json").stdout)["use"]
     check(s["bob"]["leases"] >= 2 and s["bob"]["gpu_seconds"] > 0, "stats count GPU-seconds by client", s)
     s = json.loads(motorpool("stats", "--json", "--by", "program").stdout)["use"]
-    check("sleep" in s and "sh" in s, "and by program", s)
+    check("timeout" in s and "sh" in s, "and by program", s)
     check(motorpool("stats", "--by", "colour").returncode == 2, "and by nothing else")
     a = motorpool("audit").stdout
     check(re.search(r"demo +127.0.0.1 +POST /v1/tokens/{id}/revoke +\w{12} +ok", a), "audit tells who revoked a token", a)
