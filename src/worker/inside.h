@@ -261,7 +261,7 @@ struct mp_worker {
 	unsigned captures;
 	uint64_t applied; /* ticket of the next record */
 	uint64_t acked;
-	uint64_t records, launches;
+	uint64_t records, launches, operations, operations_seen;
 	bool bye;
 	_Atomic(struct mp_job *) loose;
 
@@ -409,6 +409,7 @@ void mp_stream_init(struct stream *s, struct context *c, CUstream handle, uint32
 struct stream *mp_stream_find(struct mp_worker *w, struct context *c, uint32_t id);
 CUresult mp_stream_use(struct mp_worker *w, struct stream *s, bool copy); /* before an operation: fences */
 void mp_stream_used(struct mp_worker *w, struct stream *s);		  /* after one: progress */
+void mp_streams_tick(struct mp_worker *w);
 bool mp_stream_full(const struct stream *s);
 bool mp_stream_capturing(struct mp_worker *w, struct stream *s);
 CUstream mp_stream_side(struct mp_worker *w, struct stream *s);

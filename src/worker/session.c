@@ -201,6 +201,9 @@ static ssize_t receive(struct mp_worker *w, uint8_t *p, size_t n)
 			break;
 		_mm_pause();
 	}
+	mp_exec_enter(w);
+	mp_streams_tick(w);
+	mp_exec_leave(w);
 	return recv(w->lane[0], p, n, 0);
 }
 
@@ -223,6 +226,11 @@ int mp_session_feed(struct mp_worker *w, struct mp_feed *feed)
 		}
 		if (w->bye)
 			break;
+	}
+	/* Work for the device, as the lease's idle limit counts it: once per batch, not per record. */
+	if (w->operations != w->operations_seen && w->account) {
+		w->operations_seen = w->operations;
+		mp_account_touch(w->account, w->account_slot, mp_now_ns());
 	}
 	mp_exec_leave(w);
 	return r;

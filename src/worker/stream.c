@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "mp-convert.h"
 
 void mp_stream_init(struct stream *s, struct context *c, CUstream handle, uint32_t id, bool blocking)
@@ -285,6 +284,7 @@ static void ticked(struct mp_worker *w, struct wait *wt, CUresult status)
 void mp_stream_used(struct mp_worker *w, struct stream *s)
 {
 	s->issued++;
+	w->operations++;
 	if (MP_LIKELY(s->issued - s->ticked < MP_STREAM_TICK))
 		return;
 	if (mp_stream_capturing(w, s)) {
@@ -295,8 +295,24 @@ void mp_stream_used(struct mp_worker *w, struct stream *s)
 	}
 	s->ticked = s->issued;
 	mp_wait_add(w, s->ctx, &s->q, s->handle, ticked, s, 0, s->issued);
-	if (w->account)
-		mp_account_touch(w->account, w->account_slot, mp_now_ns());
+}
+
+/*
+ * The client is silent: an event behind all that it has queued, so that the
+ * lease counts as busy until that is done, however long a kernel takes.
+ */
+void mp_streams_tick(struct mp_worker *w)
+{
+	struct context *c;
+	struct stream *s;
+
+	for (c = w->contexts; c; c = c->next)
+		for (s = &c->legacy; s; s = s == &c->legacy ? c->streams : s->next) {
+			if (s->issued == s->ticked || w->captures || mp_context_current(w, c))
+				continue;
+			s->ticked = s->issued;
+			mp_wait_add(w, c, &s->q, s->handle, ticked, s, 0, s->issued);
+		}
 }
 
 CUresult mp_do_cuStreamDestroy_v2(struct mp_job *job, const struct mp_msg_cuStreamDestroy_v2 *m)

@@ -255,12 +255,17 @@ void *mp_wait_main(void *worker)
 {
 	struct mp_worker *w = worker;
 	uint64_t idle_since = 0;
+	bool busy = false;
 
 	(void)prctl(PR_SET_TIMERSLACK, 1000ul);
 	while (!atomic_load(&w->ended)) {
 		int r = mp_wait_poll(w);
 		uint64_t now;
 
+		if (busy != (r != 0) && w->account) {
+			busy = r != 0;
+			mp_account_set_busy(w->account, w->account_slot, busy);
+		}
 		if (!r) {
 			pthread_mutex_lock(&w->wait_lock);
 			while (!w->inbox && !atomic_load(&w->ended)) {
