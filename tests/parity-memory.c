@@ -491,16 +491,6 @@ ROW(access_unmapped, "cuMemSetAccess", "nothing is mapped", 1, NOW, LISTED, "INV
 {
 	return with_map(access_unmapped, 1);
 }
-static CUresult copy_no_access(CUdeviceptr p, size_t g, CUmemGenericAllocationHandle h)
-{
-	char c[16] = "";
-
-	return cuMemcpyHtoD(p, c, sizeof(c));
-}
-ROW(copy_no_access, "cuMemcpyHtoD", "mapped, no access set", 1, NOW, GUESS, "INVALID_VALUE")
-{
-	return with_map(copy_no_access, 1);
-}
 ROW(release_unknown, "cuMemRelease", "a handle nobody made", 1, NOW, LISTED, "INVALID_VALUE")
 {
 	return cuMemRelease(0x123456789ull);
