@@ -360,15 +360,33 @@ CUresult cuDeviceTotalMem(unsigned int *bytes, CUdevice dev)
 	return r;
 }
 
+/* The attributes of our own; false: not one of them, or not to be answered. */
+static bool attribute_private(unsigned number, int *ret)
+{
+	uint64_t cost = mp_soft.config.context_memory;
+
+	switch (number) {
+	case MP_SOFT_ATTRIBUTE_RUNS_CUBINS:
+		*ret = 0;
+		return true;
+	case MP_SOFT_ATTRIBUTE_FRESH_IS_ZERO:
+		*ret = !mp_soft.config.dirty_memory;
+		return true;
+	case MP_SOFT_ATTRIBUTE_CONTEXT_MEMORY:
+		*ret = (int)(cost >> 20);
+		return !(cost & ((1u << 20) - 1)) && cost >> 20 <= INT32_MAX;
+	default:
+		return false;
+	}
+}
+
 CUresult cuDeviceGetAttribute(int *pi, CUdevice_attribute attrib, CUdevice dev)
 {
 	DEVICE(d, dev);
 	if (!pi)
 		return CUDA_ERROR_INVALID_VALUE;
-	if ((unsigned)attrib == MP_SOFT_ATTRIBUTE_RUNS_CUBINS) {
-		*pi = 0;
+	if (attribute_private((unsigned)attrib, pi))
 		return CUDA_SUCCESS;
-	}
 	if ((int)attrib <= 0 || attrib >= CU_DEVICE_ATTRIBUTE_MAX)
 		return CUDA_ERROR_INVALID_VALUE;
 	*pi = d->attributes[attrib];

@@ -20,6 +20,10 @@
  * far from NVIDIA's.
  */
 #define MP_SOFT_ATTRIBUTE_RUNS_CUBINS 0x4d500001
+/* 1: memory that cuMemCreate() gives reads as zero, so that nobody need write zeroes first. */
+#define MP_SOFT_ATTRIBUTE_FRESH_IS_ZERO 0x4d500002
+/* What a process's first context costs, in MiB; refused when it is no whole number of them. */
+#define MP_SOFT_ATTRIBUTE_CONTEXT_MEMORY 0x4d500003
 
 /*
  * Every device address, and every pinned host address, lies in one window.
