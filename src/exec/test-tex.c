@@ -16,7 +16,8 @@ static const struct mp_exec_texture *lookup(void *arg, uint64_t object)
 
 /* out[i] = tex2D(object, in[2i], in[2i+1]) */
 static const char fetch[] = HEAD
-	".entry k(.param .u64 obj,.param .u64 in,.param .u64 out) { .reg .b64 %o,%i,%d,%t; .reg .b32 %x,%r<4>; .reg .f32 %f<2>;\n"
+	".entry k(.param .u64 obj,.param .u64 in,.param .u64 out) {\n"
+	".reg .b64 %o,%i,%d,%t; .reg .b32 %x,%r<4>; .reg .f32 %f<2>;\n"
 	"ld.param.u64 %o,[obj]; ld.param.u64 %i,[in]; ld.param.u64 %d,[out]; mov.u32 %x,%tid.x; mul.wide.u32 %t,%x,8;\n"
 	"add.s64 %i,%i,%t; mul.wide.u32 %t,%x,4; add.s64 %d,%d,%t; ld.global.v2.f32 {%f0,%f1},[%i];\n"
 	"tex.2d.v4.f32.f32 {%r0,%r1,%r2,%r3},[%o,{%f0,%f1}]; st.global.b32 [%d],%r0; ret; }\n"
