@@ -87,16 +87,36 @@ static void instruction(struct text *t)
 	}
 }
 
+/* Short lives, so that registers share places: a few temporaries, set, changed under a guard, used. */
+static void temporaries(struct text *t, uint32_t *next)
+{
+	uint32_t first = *next, n = 1 + roll(4), i;
+
+	*next += n;
+	for (i = 0; i < n; i++)
+		put(t, "mov.b32 %%z%u,%%r%u;\n", first + i, roll(8));
+	for (i = 0; i < n; i++) {
+		guard(t);
+		put(t, "add.s32 %%z%u,%%z%u,%%r%u;\n", first + i, first + roll(n), roll(8));
+	}
+	if (roll(2))
+		instruction(t);
+	for (i = 0; i < n; i++) {
+		guard(t);
+		put(t, "xor.b32 %%r%u,%%r%u,%%z%u;\n", roll(8), roll(8), first + i);
+	}
+}
+
 static void program(struct text *t)
 {
-	uint32_t n = 2 + roll(12), b, i;
+	uint32_t n = 2 + roll(12), b, i, next = 0;
 
 	t->n = 0;
 	put(t, HEAD ".func (.param .b32 r) f(.param .b32 x) { .reg .b32 %%a,%%b; .reg .pred %%q; ld.param.u32 %%a,[x];\n"
 		    "setp.lt.u32 %%q,%%a,%u; @%%q bra S; mul.lo.s32 %%a,%%a,3; bra E; S: add.s32 %%a,%%a,%u;\n"
 		    "E: st.param.b32 [r],%%a; ret; }\n",
 	    roll(1u << 31), roll(1000));
-	put(t, ".entry k(.param .u64 out) { .reg .b32 %%r<8>,%%my,%%fuel,%%t; .reg .b64 %%d<4>,%%lo,%%o,%%w;\n"
+	put(t, ".entry k(.param .u64 out) { .reg .b32 %%r<8>,%%z<400>,%%my,%%fuel,%%t; .reg .b64 %%d<4>,%%lo,%%o,%%w;\n"
 	       ".reg .f32 %%f<4>; .reg .pred %%p<6>,%%end; .local .align 4 .b8 depot[16]; .shared .align 4 .b8 s[%u];\n"
 	       "mov.u32 %%t,%%tid.x; shl.b32 %%my,%%t,4; mov.u32 %%fuel,s; add.s32 %%my,%%my,%%fuel; mov.u64 %%lo,depot;\n"
 	       "mov.u32 %%r0,%%t; mov.u32 %%r1,%%ctaid.x; mad.lo.s32 %%r2,%%r1,%u,%%r0; mul.lo.s32 %%r3,%%r2,747796405;\n"
@@ -112,7 +132,7 @@ static void program(struct text *t)
 
 		put(t, "B%u: sub.s32 %%fuel,%%fuel,1; setp.le.s32 %%end,%%fuel,0; @%%end bra DONE;\n", b);
 		for (i = 0; i < k; i++)
-			instruction(t);
+			roll(4) ? instruction(t) : temporaries(t, &next);
 		if (!roll(6))
 			put(t, "{ .param .b32 a; st.param.b32 [a],%%r%u; .param .b32 v; call (v), f, (a); ld.param.b32 %%r%u,[v]; }\n",
 			    roll(8), roll(8));
