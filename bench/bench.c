@@ -98,6 +98,12 @@ static void launch(unsigned n)
 	say("issue_ns", (double)issued / n);
 	say("applied_ns", (double)t / n);
 	say("launches_per_s", n / ((double)t / 1e9));
+	{
+		struct timespec c;
+
+		clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &c);
+		say("process_cpu_s", (double)c.tv_sec + (double)c.tv_nsec / 1e9);
+	}
 }
 
 /* How long until the kernel of a lone launch reads the clock. Not for the null device. */
