@@ -526,9 +526,24 @@ int mp_exec_depend_parked(struct mp_job *job, uint64_t ticket)
 
 /* ---- Applying ---- */
 
+/* In a broken context our own staging memory and events fail too: then what broke it is the answer. */
+static CUresult cause(struct mp_job *job, CUresult result)
+{
+	struct mp_worker *w = job->w;
+	CUresult e;
+
+	if (MP_LIKELY(result != CUDA_ERROR_OUT_OF_MEMORY) || !job->ctx || !w->drv.cuStreamQuery ||
+	    mp_context_current(w, job->ctx))
+		return result;
+	e = w->drv.cuStreamQuery(NULL);
+	return e && e != CUDA_ERROR_NOT_READY && e < CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED ? e : result;
+}
+
 static void report(struct mp_job *job, CUresult result)
 {
 	struct mp_worker *w = job->w;
+
+	result = cause(job, result);
 
 	if (job->info->reply || (job->rec->flags & MP_REC_REPLY)) {
 		mp_say_reply(w, job->ticket, result, job->reply, job->reply_n);
