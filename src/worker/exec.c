@@ -32,14 +32,21 @@ void mp_exec_enter(struct mp_worker *w)
 void mp_exec_leave(struct mp_worker *w)
 {
 	do {
+		if (atomic_load(&w->kicked))
+			atomic_store(&w->kicked, false);
 		drain(w);
 		pthread_mutex_unlock(&w->exec);
-		/* Who made something loose meanwhile found the lock taken and left it to us. */
-	} while (atomic_load(&w->loose) && !pthread_mutex_trylock(&w->exec));
+		/*
+		 * Who made something loose meanwhile, or room in a stream, found the lock taken and
+		 * left it to us.
+		 */
+	} while ((atomic_load(&w->loose) || atomic_load(&w->kicked)) && !pthread_mutex_trylock(&w->exec));
 }
 
 void mp_exec_kick(struct mp_worker *w)
 {
+	/* Before the try: if it fails, the holder has yet to let go, and looks here after that. */
+	atomic_store(&w->kicked, true);
 	if (!pthread_mutex_trylock(&w->exec))
 		mp_exec_leave(w);
 }

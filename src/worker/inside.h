@@ -255,6 +255,7 @@ struct mp_worker {
 	unsigned parked_plain; /* those of them that others of their thread follow */
 	struct mp_job *run_first, **run_tail; /* parked records whose turn has come */
 	struct mp_job *gate;		      /* everything later depends on it */
+	_Atomic bool kicked; /* somebody found the executor busy and left it something to look at */
 	_Atomic bool credit_wanted;	      /* a job is parked for room in a stream */
 	struct context *contexts;
 	uint64_t fence_seq;
