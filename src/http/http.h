@@ -80,9 +80,11 @@ struct mp_http_client;
 
 struct mp_http_target {
 	const char *address; /* host:port */
-	const char *ca_file; /* the only authority that is trusted */
+	const char *ca_file; /* the only authority that is trusted; NULL: whoever answers */
 	const char *token;   /* bearer; NULL: none */
 	long connect_ms;     /* limit of connecting, 0 = 5 s */
+	bool plain;	     /* no TLS: for a store on this machine or a trusted network */
+	const char *cert_file, *key_file; /* shown to the other side; NULL: none */
 };
 
 /* What came of an exchange. */
@@ -111,6 +113,14 @@ struct mp_http_listen *mp_http_listen_open(struct mp_http_client *c, const char 
 					   const char *path, json_t *body,
 					   void (*event)(void *arg, const char *event, json_t *data),
 					   void *arg);
+/*
+ * The same for a stream of JSON texts, one a line: `event` is called with a NULL
+ * name for each.
+ */
+struct mp_http_listen *mp_http_listen_lines(struct mp_http_client *c, const char *method,
+					    const char *path, json_t *body,
+					    void (*event)(void *arg, const char *event, json_t *data),
+					    void *arg);
 /*
  * Wait at most timeout_ms for the stream or for `fd` (-1: none) to have news,
  * and take the stream's in.  1 while it goes on, 0 when it is over: then

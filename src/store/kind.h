@@ -16,6 +16,11 @@ struct mp_store_kind {
 	int (*commit)(struct mp_store *s, const struct mp_store_guard *guards, size_t nguards,
 		      const struct mp_store_change *changes, size_t nchanges,
 		      int64_t *ret_revision);
+	/* These may be NULL: always in step, always writable, alone. */
+	int (*sync)(struct mp_store *s, const char *prefix);
+	bool (*writable)(struct mp_store *s);
+	void (*watch)(struct mp_store *s, void (*changed)(void *arg), void *arg);
+	void (*describe)(struct mp_store *s, struct mp_store_voters *ret);
 };
 
 /* The head of every kind's own struct. */

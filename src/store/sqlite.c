@@ -23,6 +23,8 @@ struct sqlite {
 	sqlite3 *db;
 	pthread_mutex_t lock;
 	sqlite3_stmt *get, *list, *put, *del, *last, *bump MP_GUARDED_BY(lock);
+	void (*changed)(void *arg);
+	void *changed_arg;
 };
 
 static struct sqlite *sqlite_of(struct mp_store *s)
@@ -156,7 +158,18 @@ static int sqlite_commit(struct mp_store *store, const struct mp_store_guard *gu
 		mp_log(MP_LOG_ERROR, "store", "commit-failed", "why=\"%s\"",
 		       sqlite3_errmsg(s->db));
 	pthread_mutex_unlock(&s->lock);
+	if (rc == MP_STORE_OK && s->changed)
+		s->changed(s->changed_arg);
 	return rc;
+}
+
+/* Before the store has other users. */
+static void sqlite_watch(struct mp_store *store, void (*changed)(void *arg), void *arg)
+{
+	struct sqlite *s = sqlite_of(store);
+
+	s->changed = changed;
+	s->changed_arg = arg;
 }
 
 static const struct mp_store_kind sqlite_kind = {
@@ -164,6 +177,7 @@ static const struct mp_store_kind sqlite_kind = {
 	.get = sqlite_get,
 	.list = sqlite_list,
 	.commit = sqlite_commit,
+	.watch = sqlite_watch,
 };
 
 static int64_t schema_read(sqlite3 *db)

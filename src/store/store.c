@@ -3,6 +3,7 @@
 #include "store/kind.h"
 #include "base/check.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,6 +14,12 @@ static bool key_good(const char *key)
 	size_t n = key ? strlen(key) : 0;
 
 	return n > 1 && n <= KEY_MAX && key[0] == '/';
+}
+
+/* "/" is all keys. */
+static bool prefix_good(const char *prefix)
+{
+	return prefix && (!strcmp(prefix, "/") || key_good(prefix));
 }
 
 void mp_store_close(struct mp_store *own_store)
@@ -33,7 +40,7 @@ int mp_store_list(struct mp_store *s, const char *prefix,
 		  int (*each)(void *arg, const char *key, const char *value, int64_t revision),
 		  void *arg)
 {
-	assert(key_good(prefix));
+	assert(prefix_good(prefix));
 	return s->broken ? -1 : s->kind->list(s, prefix, each, arg);
 }
 
@@ -63,6 +70,39 @@ int mp_store_put(struct mp_store *s, const char *key, const char *value)
 	struct mp_store_change c = {key, value};
 
 	return mp_store_commit(s, NULL, 0, &c, 1, NULL);
+}
+
+int mp_store_sync(struct mp_store *s, const char *prefix)
+{
+	assert(prefix_good(prefix));
+	if (s->broken)
+		return -1;
+	return s->kind->sync ? s->kind->sync(s, prefix) : 0;
+}
+
+bool mp_store_writable(struct mp_store *s)
+{
+	return !s->broken && (!s->kind->writable || s->kind->writable(s));
+}
+
+void mp_store_watch(struct mp_store *s, void (*changed)(void *arg), void *arg)
+{
+	if (s->kind->watch)
+		s->kind->watch(s, changed, arg);
+}
+
+void mp_store_describe(struct mp_store *s, struct mp_store_voters *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (s->kind->describe) {
+		s->kind->describe(s, ret);
+		return;
+	}
+	ret->majority = mp_store_writable(s);
+	ret->n = 1;
+	ret->good = ret->majority;
+	ret->voter[0].good = ret->majority;
+	snprintf(ret->voter[0].name, sizeof(ret->voter[0].name), "this server");
 }
 
 void mp_store_break(struct mp_store *s, int after)

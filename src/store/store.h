@@ -15,6 +15,7 @@
 
 #include "base/fail.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -27,8 +28,32 @@ enum mp_store_outcome {
 	/* negative: the store cannot be read or written now */
 };
 
+/*
+ * Three kinds.  SQLite: one server's file.  etcd: shared by the servers of a
+ * pool, also spoken by a server that lends its own file to others; every server
+ * keeps a watched copy of all keys, so reading asks nobody and goes on without a
+ * majority.  The front: stands before one of the others and lets it be exchanged
+ * while the pool runs.
+ */
+
 /* One server's store in a file; path ":memory:" keeps nothing. */
 int mp_store_open_sqlite(const char *path, struct mp_store **ret_store, struct mp_fail *f);
+
+struct mp_store_etcd {
+	const char *endpoints; /* HOST:PORT, comma-separated */
+	bool plain;	       /* without TLS */
+	const char *ca_file, *cert_file, *key_file;
+	const char *prefix; /* before every key; NULL: /motorpool/v1 */
+	int ttl_s;	    /* mortal keys go so long after this process; 0: 6 */
+};
+/* Waits until the keys could be read, at most wait_ms. */
+int mp_store_open_etcd(const struct mp_store_etcd *config, int wait_ms, struct mp_store **ret_store,
+		       struct mp_fail *f);
+
+int mp_store_open_front(struct mp_store *own_inner, struct mp_store **ret_store, struct mp_fail *f);
+/* The store before which the front stood is the caller's to close. */
+struct mp_store *mp_store_switch(struct mp_store *front, struct mp_store *own_inner);
+
 void mp_store_close(struct mp_store *own_store);
 
 /* *ret_value is the caller's to free. */
@@ -40,6 +65,7 @@ int mp_store_list(struct mp_store *s, const char *prefix,
 
 struct mp_store_change {
 	const char *key, *value; /* value NULL: delete */
+	bool mortal;		 /* goes with this process; in a file it does not */
 };
 
 struct mp_store_guard {
@@ -52,6 +78,34 @@ int mp_store_commit(struct mp_store *s, const struct mp_store_guard *guards, siz
 		    const struct mp_store_change *changes, size_t nchanges, int64_t *ret_revision);
 /* One change without guards. */
 int mp_store_put(struct mp_store *s, const char *key, const char *value);
+
+/*
+ * Reading may lag behind what other servers changed.  Read a prefix from the
+ * majority, so that what follows sees everything that was committed before;
+ * negative when there is none.
+ */
+int mp_store_sync(struct mp_store *s, const char *prefix);
+/* False: a loss of the majority is known, and a commit would fail at once. */
+bool mp_store_writable(struct mp_store *s);
+/*
+ * `changed` is called, with no lock of this room held and from any thread, after
+ * keys changed or the majority was lost or came back.
+ */
+void mp_store_watch(struct mp_store *s, void (*changed)(void *arg), void *arg);
+
+#define MP_STORE_VOTERS 9
+
+/* Who keeps the store, for health; may block half a second for each. */
+struct mp_store_voters {
+	bool shared; /* by several servers */
+	bool majority;
+	unsigned n, good;
+	struct {
+		char name[128];
+		bool good;
+	} voter[MP_STORE_VOTERS];
+};
+void mp_store_describe(struct mp_store *s, struct mp_store_voters *ret);
 
 /* For tests: after n more commits every call fails; negative: never. */
 void mp_store_break(struct mp_store *s, int after);

@@ -126,4 +126,23 @@ MP_TEST(guarded_raise_loses_nothing)
 	mp_store_close(s);
 }
 
+MP_TEST(front_exchanges)
+{
+	struct mp_store *front = NULL, *one = open_at(":memory:"), *two = open_at(":memory:");
+	struct mp_fail f = {0};
+	int64_t revision;
+	char *value;
+
+	MP_CHECK_EQ(mp_store_open_front(one, &front, &f), 0);
+	MP_CHECK_EQ(mp_store_put(front, "/a", "1"), 0);
+	MP_CHECK_EQ(mp_store_put(two, "/a", "2"), 0);
+	MP_CHECK(mp_store_switch(front, two) == one);
+	MP_CHECK_EQ(mp_store_get(front, "/a", &value, &revision), 0);
+	MP_CHECK_STR(value, "2");
+	free(value);
+	MP_CHECK(mp_store_writable(front));
+	mp_store_close(one);
+	mp_store_close(front);
+}
+
 MP_TEST_MAIN()
