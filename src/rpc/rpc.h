@@ -87,7 +87,8 @@ struct mp_rpc *mp_rpc_open(const struct mp_rpc_config *config, struct mp_snapsho
 			   size_t *ret_size, struct mp_fail *f);
 /*
  * Send what is there and half-close; the peer finishes by itself.  Waits at most
- * timeout_ms for the bytes to leave.  Later calls find the session lost.
+ * timeout_ms for the bytes to leave.  Later calls find the session lost.  The session is
+ * never freed: a thread that the program left inside a call may still look at it.
  */
 void mp_rpc_close(struct mp_rpc *r, int timeout_ms);
 /* In a forked child: drop the descriptors without a word to the peer. */

@@ -142,6 +142,10 @@ static void on_lost(void *arg)
 
 static const struct mp_rpc_ops ops = {.done = on_done, .lost = on_lost};
 
+/* Sessions live as long as their process; what finds leaks must see that they are held. */
+static struct mp_rpc *held[16];
+static unsigned n_held;
+
 static struct mp_rpc *session(struct fake *s)
 {
 	struct mp_rpc_config c = {.ops = &ops, .timeout_ms = 2000};
@@ -168,6 +172,8 @@ static struct mp_rpc *session(struct fake *s)
 	}
 	MP_CHECK_EQ(snap->driver_version, 13000);
 	free(snap);
+	assert(n_held < sizeof(held) / sizeof(held[0]));
+	held[n_held++] = r;
 	return r;
 }
 
