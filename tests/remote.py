@@ -2,6 +2,7 @@
 """Where the built parts are, and how a test runs a program on the soft GPU directly or through drop-in and worker."""
 import os
 import pathlib
+import re
 import shutil
 import socket
 import struct
@@ -29,6 +30,12 @@ class Parts:
                 return f"no {name}: {path.relative_to(self.build)} is not built"
         return None
 
+    def runtime(self):
+        """What a program that was built without a sanitizer must preload when the libraries were built with one."""
+        told = subprocess.run(["ldd", str(self.soft)], capture_output=True, text=True).stdout
+        found = re.search(r"=> (\S*/lib[at]san\.so\S*)", told)
+        return {"LD_PRELOAD": found[1]} if found else {}
+
 
 def base_env(scratch, extra=None):
     """An environment without anything of the user's pool; device accounts are private to the test."""
@@ -38,6 +45,8 @@ def base_env(scratch, extra=None):
     accounts.mkdir(mode=0o700, exist_ok=True)
     env["MOTORPOOL_SOFT_DIR"] = str(accounts)
     env["MOTORPOOL_SOFT_THREADS"] = "2"
+    # A program may leave to its exit what it made, and the driver keeps that for it; unit tests look for leaks.
+    env["ASAN_OPTIONS"] = ":".join(filter(None, [env.get("ASAN_OPTIONS"), "detect_leaks=0"]))
     env.update(extra or {})
     return env
 

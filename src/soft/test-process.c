@@ -48,6 +48,8 @@ static int again(const char *part, const char *name, const char *value, double *
 		setenv("TEST_PART", part, 1);
 		setenv("TEST_NAME", name, 1);
 		setenv("TEST_VALUE", value, 1);
+		/* A part ends in the middle of its work: what it holds then is no leak. */
+		setenv("ASAN_OPTIONS", "detect_leaks=0", 1);
 		if (!freopen("/dev/null", "w", stdout))
 			_exit(99);
 		execl(self, self, part, (char *)NULL);
