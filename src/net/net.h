@@ -68,6 +68,8 @@ void mp_net_tune(int fd);
 /* All of it, whatever the kernel takes at a time. sendv changes iov. */
 int mp_net_send(int fd, const void *p, size_t n);
 int mp_net_sendv(int fd, struct iovec *iov, int n);
+/* sendv of two pieces, neither of them empty, in few instructions. */
+int mp_net_send_pair(int fd, struct iovec iov[2]);
 /* Exactly n bytes: 0; 1 when the peer closed before the first; -1 on error or a cut in between. */
 int mp_net_recv(int fd, void *p, size_t n);
 /* Like it, with a limit on the whole wait; errno ETIMEDOUT. */

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -215,6 +216,29 @@ int mp_net_sendv(int fd, struct iovec *iov, int n)
 		}
 	}
 	return 0;
+}
+
+int mp_net_send_pair(int fd, struct iovec iov[2])
+{
+	size_t all = iov[0].iov_len + iov[1].iov_len, done;
+	struct msghdr m = {.msg_iov = iov, .msg_iovlen = 2};
+	long got;
+	int i = 0;
+
+	if (MP_UNLIKELY(atomic_load_explicit(&fault_known, memory_order_relaxed) != 1))
+		return mp_net_sendv(fd, iov, 2);
+	/* Not the C library's: a thread that is cancelled here would keep the lane for ever. */
+	got = syscall(SYS_sendmsg, fd, &m, MSG_NOSIGNAL);
+	if (MP_LIKELY(got == (long)all))
+		return 0;
+	done = got > 0 ? (size_t)got : 0;
+	while (done >= iov[i].iov_len)
+		done -= iov[i++].iov_len;
+	assert(i < 2);
+	iov[i].iov_base = (char *)iov[i].iov_base + done;
+	iov[i].iov_len -= done;
+	/* What is wrong, if something is, shows at the next attempt. */
+	return mp_net_sendv(fd, iov + i, 2 - i);
 }
 
 int mp_net_send(int fd, const void *p, size_t n)

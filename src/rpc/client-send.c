@@ -77,7 +77,7 @@ static bool send_committed(struct mp_session *s)
 		iov[1] = (struct iovec){r->ring + (from & MP_RING_MASK), f.length};
 		/* `sent` goes first: the answer may be here before sendmsg has returned. */
 		atomic_store(&r->sent, to);
-		if (mp_net_sendv(s->fd[0], iov, 2)) {
+		if (MP_UNLIKELY(mp_net_send_pair(s->fd[0], iov))) {
 			mp_rpc_lose(r, 0, "the command lane cannot be written");
 			return any;
 		}
@@ -95,14 +95,14 @@ void mp_rpc_kick(struct mp_rpc *r)
 {
 	struct mp_session *s = mp_session_of(r);
 
-	if (pthread_mutex_trylock(&s->sender)) {
+	if (!mp_sender_try(s)) {
 		/* Somebody sends; the flusher sees to what he has not seen. */
 		if (atomic_load_explicit(&r->flusher_asleep, memory_order_relaxed))
 			mp_rpc_wake_flusher(r);
 		return;
 	}
 	send_committed(s);
-	pthread_mutex_unlock(&s->sender);
+	mp_sender_unlock(s);
 }
 
 void mp_rpc_wake_flusher(struct mp_rpc *r)
@@ -117,9 +117,9 @@ void mp_rpc_flush(struct mp_rpc *r, uint64_t ticket)
 	uint64_t at = ticket - MP_TICKET_FIRST;
 
 	while (atomic_load(&r->sent) <= at && !atomic_load(&r->lost)) {
-		pthread_mutex_lock(&s->sender);
+		mp_sender_lock(s);
 		send_committed(s);
-		pthread_mutex_unlock(&s->sender);
+		mp_sender_unlock(s);
 		/* A record before ours may be reserved and not yet written by its thread. */
 		if (atomic_load(&r->sent) <= at)
 			sched_yield();
@@ -135,9 +135,9 @@ int mp_rpc_control(struct mp_rpc *r, const struct mp_record *rec)
 
 	if (atomic_load(&r->lost))
 		return -1;
-	pthread_mutex_lock(&s->sender);
+	mp_sender_lock(s);
 	e = mp_net_sendv(s->fd[0], iov, 2);
-	pthread_mutex_unlock(&s->sender);
+	mp_sender_unlock(s);
 	if (e)
 		mp_rpc_lose(r, 0, "the command lane cannot be written");
 	return e;
@@ -169,12 +169,12 @@ void *mp_session_flush(void *arg)
 			empty++;
 			continue;
 		}
-		pthread_mutex_lock(&s->sender);
+		mp_sender_lock(s);
 		if (send_committed(s)) {
 			empty = 0;
 			atomic_fetch_add_explicit(&r->stats.flushes_late, 1, memory_order_relaxed);
 		}
-		pthread_mutex_unlock(&s->sender);
+		mp_sender_unlock(s);
 	}
 	return NULL;
 }

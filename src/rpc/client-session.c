@@ -189,7 +189,6 @@ static struct mp_session *session_new(const struct mp_rpc_config *c)
 	s->in = malloc(IN_CAP);
 	s->in_cap = IN_CAP;
 	atomic_init(&s->rpc.limit, MP_RING_SIZE);
-	pthread_mutex_init(&s->sender, NULL);
 	pthread_mutex_init(&s->bulk, NULL);
 	pthread_mutex_init(&s->table, NULL);
 	pthread_mutex_init(&s->queue, NULL);

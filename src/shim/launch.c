@@ -39,6 +39,22 @@ CUresult mp_launch_check(struct mp_ctx *c, struct mp_func *f, unsigned gx, unsig
 	return CUDA_SUCCESS;
 }
 
+/* The same question of a launch that is in order, which nearly all are; 0 wraps to the largest. */
+static inline bool launch_fits(const struct mp_ctx *c, const struct mp_func *f, unsigned gx,
+			       unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+			       unsigned shared)
+{
+	const unsigned *a = (const unsigned *)mp_shim.device[c->device].attr;
+
+	return gx - 1 < a[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_X] &&
+	       gy - 1 < a[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Y] &&
+	       gz - 1 < a[CU_DEVICE_ATTRIBUTE_MAX_GRID_DIM_Z] &&
+	       bx - 1 < a[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_X] &&
+	       by - 1 < a[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Y] &&
+	       bz - 1 < a[CU_DEVICE_ATTRIBUTE_MAX_BLOCK_DIM_Z] &&
+	       (uint64_t)bx * by * bz <= f->max_threads && shared <= f->max_dynamic;
+}
+
 /* The buffer form: pairs of a marker and a value, ended by CU_LAUNCH_PARAM_END. */
 static CUresult params_extra(struct mp_func *f, void **extra, const void **ret, size_t *ret_n)
 {
@@ -73,20 +89,73 @@ static inline bool params_there(struct mp_func *f, void **params)
 	return true;
 }
 
-static inline void params_gather(struct mp_func *f, void **params, uint8_t *to)
+void mp_params_plan(struct mp_func *f)
 {
-	const struct mp_param *d = f->params;
-	uint32_t i, n = f->nparams;
+	static const uint32_t order[] = {8, 4, 2, 1, 0};
+	struct mp_step *s = f->step;
+	uint8_t *count[] = {&f->n8, &f->n4, &f->n2, &f->n1, &f->nother};
+	uint32_t i, k;
 
-	for (i = 0; i < n; i++) {
-		/* A pointer that is none faults here, in the caller's thread, as in any driver. */
-		if (MP_LIKELY(d[i].size == 8))
-			memcpy(to + d[i].offset, params[i], 8);
-		else if (MP_LIKELY(d[i].size == 4))
-			memcpy(to + d[i].offset, params[i], 4);
-		else
-			memcpy(to + d[i].offset, params[i], d[i].size);
-	}
+	if (f->nparams > MP_STEPS)
+		return;
+	for (i = 0; i < f->nparams; i++)
+		if (f->params[i].size > UINT8_MAX || f->params[i].offset > UINT16_MAX)
+			return;
+	for (k = 0; k < MP_ARRAY_LEN(order); k++)
+		for (i = 0; i < f->nparams; i++) {
+			uint32_t size = f->params[i].size;
+			bool other = size != 8 && size != 4 && size != 2 && size != 1;
+
+			if ((other ? 0 : size) != order[k])
+				continue;
+			*s++ = (struct mp_step){.param = (uint8_t)i, .size = (uint8_t)size,
+						.offset = (uint16_t)f->params[i].offset};
+			++*count[k];
+		}
+	assert(s == f->step + f->nparams);
+}
+
+/* Structures, or all of a kernel with very many parameters. */
+static __attribute__((noinline)) void params_gather_odd(const struct mp_func *f,
+							 const struct mp_step *s, void **params,
+							 uint8_t *to)
+{
+	const struct mp_step *end = s + f->nother;
+	uint32_t i;
+
+	for (; s != end; s++)
+		memcpy(to + s->offset, params[s->param], s->size);
+	if (s == f->step) /* no steps were made */
+		for (i = 0; i < f->nparams; i++)
+			memcpy(to + f->params[i].offset, params[i], f->params[i].size);
+}
+
+static __attribute__((noinline)) void params_gather_rest(const struct mp_func *f,
+							  const struct mp_step *s, void **params,
+							  uint8_t *to)
+{
+	const struct mp_step *end;
+
+	for (end = s + f->n2; s != end; s++)
+		memcpy(to + s->offset, params[s->param], 2);
+	for (end = s + f->n1; s != end; s++)
+		memcpy(to + s->offset, params[s->param], 1);
+	if (MP_UNLIKELY(f->nother || s == f->step))
+		params_gather_odd(f, s, params, to);
+}
+
+/* A pointer that is none faults here, in the caller's thread, as in any driver. */
+static inline void params_gather(const struct mp_func *f, void **params, uint8_t *to)
+{
+	const struct mp_step *s = f->step, *end;
+
+	for (end = s + f->n8; s != end; s++)
+		memcpy(to + s->offset, params[s->param], 8);
+	for (end = s + f->n4; s != end; s++)
+		memcpy(to + s->offset, params[s->param], 4);
+	/* Also when no steps were made, since there are more parameters then. */
+	if (s != f->step + f->nparams)
+		params_gather_rest(f, s, params, to);
 }
 
 CUresult mp_params_pack(struct mp_thread *t, struct mp_func *f, void **params, void **extra,
@@ -126,16 +195,41 @@ static CUresult after(struct mp_thread *t, struct mp_stream *s, struct mp_out *o
 	return r;
 }
 
+/* The launch's record; the parameters are in `packed`, or still where the program has them. */
+static inline struct mp_record *launch_put(struct mp_out *o, const struct mp_msg_cuLaunchKernel *m,
+					   const struct mp_func *f, void **params,
+					   const void *packed, size_t n)
+{
+	/* As mp_put_cuLaunchKernel would, but for the parameters, which go straight in. */
+	size_t head = mp_size_cuLaunchKernel(m);
+	uint64_t len = n;
+	uint8_t *p;
+
+	if (MP_UNLIKELY(mp_out_begin(o, o->thread, MP_CALL_cuLaunchKernel, head + mp_tail_size(n),
+				     o->thread->ctx->head.id)))
+		return NULL;
+	p = (uint8_t *)(o->rec + 1);
+	mp_put_cuLaunchKernel(p, m);
+	memcpy(p + head - 8, &len, sizeof(len));
+	if (MP_UNLIKELY(packed != NULL))
+		memcpy(p + head, packed, n);
+	else
+		params_gather(f, params, p + head);
+	return o->rec;
+}
+
 CUresult mp_shim_cuLaunchKernel(CUfunction func, unsigned int gx, unsigned int gy, unsigned int gz,
 				unsigned int bx, unsigned int by, unsigned int bz,
 				unsigned int shared, CUstream h, void **params, void **extra)
 {
+	struct mp_msg_cuLaunchKernel m = {
+		.gridDimX = gx, .gridDimY = gy, .gridDimZ = gz, .blockDimX = bx, .blockDimY = by,
+		.blockDimZ = bz, .sharedMemBytes = shared};
 	struct mp_thread *t;
 	struct mp_stream *s;
 	struct mp_func *f;
 	struct mp_out o;
 	size_t n;
-	uint8_t *p;
 	const void *packed = NULL;
 	CUresult r = mp_enter(MP_CALL_cuLaunchKernel, &t);
 
@@ -147,9 +241,12 @@ CUresult mp_shim_cuLaunchKernel(CUfunction func, unsigned int gx, unsigned int g
 	r = mp_stream_get(t, h, &s);
 	if (MP_UNLIKELY(r))
 		return r;
-	r = mp_launch_check(t->ctx, f, gx, gy, gz, bx, by, bz, shared);
-	if (MP_LIKELY(!r))
-		r = mp_stream_may(t, s);
+	if (MP_UNLIKELY(!launch_fits(t->ctx, f, gx, gy, gz, bx, by, bz, shared))) {
+		r = mp_launch_check(t->ctx, f, gx, gy, gz, bx, by, bz, shared);
+		if (r)
+			return r;
+	}
+	r = mp_stream_may(t, s);
 	if (MP_UNLIKELY(r))
 		return r;
 	n = f->param_bytes;
@@ -158,28 +255,18 @@ CUresult mp_shim_cuLaunchKernel(CUfunction func, unsigned int gx, unsigned int g
 		if (r)
 			return r;
 	}
-	{
-		/* As mp_put_cuLaunchKernel would, but for the parameters, which go straight in. */
-		struct mp_msg_cuLaunchKernel m = {
-			.f = f->head.id, .gridDimX = gx, .gridDimY = gy, .gridDimZ = gz,
-			.blockDimX = bx, .blockDimY = by, .blockDimZ = bz,
-			.sharedMemBytes = shared, .hStream = s->head.id, .params_len = 0};
-		size_t head = mp_size_cuLaunchKernel(&m), at = head - 8;
-		uint64_t len = n;
-
-		r = mp_out_begin(&o, t, MP_CALL_cuLaunchKernel, head + mp_tail_size(n),
-				 t->ctx->head.id);
-		if (MP_UNLIKELY(r))
-			return r;
-		p = (uint8_t *)(o.rec + 1);
-		mp_put_cuLaunchKernel(p, &m);
-		memcpy(p + at, &len, sizeof(len));
-		if (MP_UNLIKELY(packed != NULL))
-			memcpy(p + head, packed, n);
-		else
-			params_gather(f, params, p + head);
-	}
-	return after(t, s, &o);
+	m.f = f->head.id;
+	m.hStream = s->head.id;
+	o.thread = t;
+	if (MP_UNLIKELY(!launch_put(&o, &m, f, params, packed, n)))
+		return mp_state_error();
+	/* A stream of a context in which none captures does not capture. */
+	if (MP_UNLIKELY(mp_shim.launch_slow ||
+			atomic_load_explicit(&t->ctx->captures, memory_order_relaxed)))
+		return after(t, s, &o);
+	mp_stream_issue(s, o.ticket);
+	mp_out_send(&o);
+	return CUDA_SUCCESS;
 }
 
 /* A kernel call as it travels in other records; the parameters lie in scratch. */

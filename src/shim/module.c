@@ -241,6 +241,7 @@ static CUresult make_functions(struct mp_module *m, struct mp_load *l)
 		f->nparams = k->nparams;
 		f->param_bytes = k->param_bytes;
 		f->params = k->params;
+		mp_params_plan(f);
 		f->max_threads = (uint32_t)threads;
 		f->static_shared = k->static_shared;
 		f->max_dynamic = (uint32_t)d->attr[CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK];

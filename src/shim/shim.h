@@ -104,6 +104,13 @@ struct mp_event {
 	struct mp_event *next, **prev MP_GUARDED_BY(objects);
 };
 
+/* How one parameter gets into the record; those of 8 bytes come first, then of 4, 2 and 1. */
+struct mp_step {
+	uint8_t param, size;
+	uint16_t offset;
+};
+#define MP_STEPS 24
+
 /* A kernel of a module, or of a library (CUkernel). */
 struct mp_func {
 	struct mp_head head;
@@ -112,6 +119,8 @@ struct mp_func {
 	const char *name;
 	uint32_t nparams, param_bytes;
 	const struct mp_param *params;
+	uint8_t n8, n4, n2, n1, nother; /* steps; none when there are more parameters than steps */
+	struct mp_step step[MP_STEPS];
 	uint32_t max_threads, static_shared, max_dynamic;
 	bool dynamic_set; /* the program chose max_dynamic */
 	_Atomic uint32_t named; /* the server knows it by its id */
@@ -185,6 +194,7 @@ struct mp_shim {
 	_Atomic uint32_t state; /* enum mp_state */
 	bool strict;		/* every record is answered */
 	bool launch_blocking;	/* every launch is waited for */
+	bool launch_slow;	/* either of them */
 	bool stats;
 	int driver_version;
 	int ndevices;
@@ -209,18 +219,20 @@ void mp_slot_free(void *object);
 /* Its creation failed on the server, which keeps a tombstone: the id is not used again. */
 void mp_slot_waste(void *object);
 void *mp_slot_by_id(enum mp_kind kind, uint32_t id);
-extern uint8_t *mp_slot_base, *mp_slot_end;
+#define MP_SLOTS (1u << 20)
+extern uintptr_t mp_slot_base; /* far from every address until there are slots */
 
 /* The object behind a handle, or NULL when it is not a live one of this kind. */
 static inline void *mp_object(const void *handle, enum mp_kind kind)
 {
-	const uint8_t *p = handle;
+	uintptr_t p = (uintptr_t)handle;
 
-	if (MP_UNLIKELY(p < mp_slot_base || p >= mp_slot_end || ((uintptr_t)p & (MP_SLOT_SIZE - 1))))
+	if (MP_UNLIKELY(p - mp_slot_base >= (uintptr_t)MP_SLOTS * MP_SLOT_SIZE ||
+			(p & (MP_SLOT_SIZE - 1))))
 		return NULL;
-	if (atomic_load_explicit(&((struct mp_head *)(uintptr_t)p)->kind, memory_order_acquire) != kind)
+	if (atomic_load_explicit(&((struct mp_head *)p)->kind, memory_order_acquire) != kind)
 		return NULL;
-	return (void *)(uintptr_t)p;
+	return (void *)p;
 }
 
 /* ---- state.c ---- */
@@ -563,6 +575,9 @@ CUresult mp_func_global(struct mp_thread *t, enum mp_call call, struct mp_module
 			const char *name, CUdeviceptr *dptr, size_t *bytes);
 
 /* ---- launch.c ---- */
+
+/* Sort the parameters by size, once, so that a launch copies them without asking. */
+void mp_params_plan(struct mp_func *f);
 
 /* Pack the parameters of a kernel; *ret points at scratch or at the program's own buffer. */
 CUresult mp_params_pack(struct mp_thread *t, struct mp_func *f, void **params, void **extra,

@@ -10,9 +10,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define SLOTS (1u << 20)
+#define NO_SLOTS ((uintptr_t)1 << 63)
 
-uint8_t *mp_slot_base, *mp_slot_end;
+uintptr_t mp_slot_base = NO_SLOTS;
 pthread_mutex_t mp_objects = PTHREAD_MUTEX_INITIALIZER;
 
 static pthread_mutex_t slots = PTHREAD_MUTEX_INITIALIZER;
@@ -47,15 +47,15 @@ static_assert(sizeof(struct mp_module) <= MP_SLOT_SIZE, "a module fits its slot"
 
 int mp_slot_init(void)
 {
-	if (mp_slot_base)
+	void *p;
+
+	if (mp_slot_base != NO_SLOTS)
 		return 0;
-	mp_slot_base = mmap(NULL, (size_t)SLOTS * MP_SLOT_SIZE, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (mp_slot_base == MAP_FAILED) {
-		mp_slot_base = NULL;
+	p = mmap(NULL, (size_t)MP_SLOTS * MP_SLOT_SIZE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p == MAP_FAILED)
 		return -1;
-	}
-	mp_slot_end = mp_slot_base + (size_t)SLOTS * MP_SLOT_SIZE;
+	mp_slot_base = (uintptr_t)p;
 	return 0;
 }
 
@@ -95,7 +95,7 @@ static struct mp_head *slot_take(unsigned n)
 		nfree--;
 		return h;
 	}
-	if (used + n > SLOTS)
+	if (used + n > MP_SLOTS)
 		return NULL;
 	h = (struct mp_head *)(mp_slot_base + (size_t)used * MP_SLOT_SIZE);
 	h->index = used;

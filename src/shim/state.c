@@ -400,6 +400,7 @@ static CUresult open_locked(void)
 	mp_proc_limit(mp_shim.driver_version);
 	mp_shim.strict = env_on("MOTORPOOL_STRICT");
 	mp_shim.launch_blocking = env_on("CUDA_LAUNCH_BLOCKING");
+	mp_shim.launch_slow = mp_shim.strict || mp_shim.launch_blocking;
 	mp_shim.stats = env_on("MOTORPOOL_STATS");
 	mp_shim.pid = getpid();
 	pthread_atfork(NULL, NULL, child_after_fork);
