@@ -233,6 +233,22 @@ static void call_return(struct warp *w, struct frame *f)
 
 /* ---- Barriers of the block (9.7.13.1) ---- */
 
+/* Lanes of a warp whose threads stand at different barriers. */
+static uint32_t barrier_lanes(struct warp *w, uint32_t id)
+{
+	uint32_t m = 0, l, rest = 0;
+
+	for (l = 0; l < LANES; l++)
+		if (w->arrived >> l & 1) {
+			m |= (uint32_t)(w->bar_id[l] == id) << l;
+			if (w->bar_id[l] != id)
+				rest = rest && rest != w->bar_id[l] + 1u ? BAR_MIXED + 1 : w->bar_id[l] + 1u;
+		}
+	if (rest)
+		w->bar_one = rest - 1;
+	return m;
+}
+
 static void barrier_release(struct cta *c, uint32_t id)
 {
 	struct barrier *b = &c->bars[id];
@@ -240,13 +256,15 @@ static void barrier_release(struct cta *c, uint32_t id)
 
 	for (i = 0; i < c->nwarps; i++) {
 		struct warp *w = &c->warps[i];
-		uint32_t m = 0;
+		uint32_t m = w->arrived;
 
-		for (l = 0; l < LANES; l++)
-			if ((w->arrived >> l & 1) && w->bar_id[l] == id) {
-				m |= 1u << l;
+		if (!m || (w->bar_one != id && w->bar_one != BAR_MIXED))
+			continue;
+		if (w->bar_one == BAR_MIXED)
+			m = barrier_lanes(w, id);
+		for (l = 0; b->red && l < LANES; l++)
+			if (m >> l & 1)
 				w->bar_result[l] = b->nred;
-			}
 		w->arrived &= ~m;
 		w->released |= m;
 		if (m)
@@ -274,7 +292,7 @@ static bool barrier_arrive(struct warp *w, const struct op *o, uint32_t m)
 	if (id >= MP_ARRAY_LEN(c->bars))
 		warp_fault(w, first, MP_EXEC_ILLEGAL_INSTRUCTION, id);
 	b = &c->bars[id];
-	count = (uint32_t)__builtin_popcount(m);
+	count = m == FULL ? LANES : (uint32_t)__builtin_popcount(m);
 	if (o->b != SLOT_NONE) {
 		b->expected = ((const uint32_t *)slot(w, o->b))[first];
 		/* Counted barriers count whole warps: absent lanes come with the last present one. */
@@ -287,6 +305,7 @@ static bool barrier_arrive(struct warp *w, const struct op *o, uint32_t m)
 			p = ~p;
 		if (!b->arrived)
 			b->nred = o->x == 3;
+		b->red = true;
 		if (o->x == 2)
 			b->nred += (uint32_t)__builtin_popcount(p & m);
 		else if (o->x == 3)
@@ -296,9 +315,13 @@ static bool barrier_arrive(struct warp *w, const struct op *o, uint32_t m)
 	}
 	b->arrived += count;
 	if (o->x != 1) {
-		for (l = 0; l < LANES; l++)
-			if (m >> l & 1)
-				w->bar_id[l] = (uint8_t)id;
+		w->bar_one = !w->arrived || w->bar_one == id ? id : BAR_MIXED;
+		if (m == FULL)
+			memset(w->bar_id, (int)id, LANES);
+		else
+			for (l = 0; l < LANES; l++)
+				if (m >> l & 1)
+					w->bar_id[l] = (uint8_t)id;
 		w->arrived |= m;
 	}
 	barrier_check(c, id);
@@ -458,6 +481,16 @@ static inline uint32_t guard_lanes(const struct warp *w, const struct op *o, uin
 	return (o->guard_negated ? ~p : p) & m;
 }
 
+/* Lanes m, which are together, may enter a block that begins with an operation of several threads. */
+static inline bool sync_ready(const struct warp *w, const struct code *c, uint32_t b, uint32_t m)
+{
+	const struct op *o = &c->ops[c->blocks[b].first];
+
+	if (c->blocks[b].sync == K_BAR)
+		return true;
+	return m == w->live && !(m & ~((const uint32_t *)slot(w, o->e))[__builtin_ctz(m)]);
+}
+
 enum run_result warp_run(struct warp *w)
 {
 	struct frame *f;
@@ -490,7 +523,8 @@ block:
 	op = &code->ops[bb->first];
 	mask_set(w, m);
 	w->instructions += bb->n + 1;
-	w->thread_instructions += (uint64_t)(bb->n + 1) * (uint32_t)__builtin_popcount(m);
+	w->thread_instructions += (uint64_t)(bb->n + 1) *
+				  (m == FULL ? LANES : (uint32_t)__builtin_popcount(m));
 	for (;; op++) {
 		w->op = op;
 		switch (op->kind) {
@@ -526,6 +560,10 @@ block:
 				continue;
 			}
 			enter(f, cur, m);
+			if (w->arrived == w->live) { /* nobody is left to run */
+				w->waiting = true;
+				return RUN_WAIT;
+			}
 			goto again;
 		case K_NEXT:
 			next = bb->next;
@@ -626,7 +664,8 @@ jump:
 		if (f->npending || f->all_next || w->frames != f)
 			w->backs++;
 	}
-	if (!f->npending && !w->sweep && !code->blocks[next].sync && w->backs < BACKS_IN_A_ROW) {
+	if (!f->npending && !w->sweep && w->backs < BACKS_IN_A_ROW &&
+	    (!code->blocks[next].sync || sync_ready(w, code, next, m))) {
 		cur = next;
 		goto block;
 	}
@@ -785,6 +824,8 @@ enum run_result cta_run(struct cta *c, uint64_t ticks)
 	uint64_t start = __builtin_ia32_rdtsc();
 	uint64_t *cancel = c->grid->g.cancel;
 
+	struct warp **in_hand = &fault_warp; /* the address of a thread's variable costs a call */
+
 	fault_jump = &jump;
 	if (sigsetjmp(jump, 0)) {
 		struct warp *w = fault_warp;
@@ -803,7 +844,7 @@ enum run_result cta_run(struct cta *c, uint64_t ticks)
 
 			if (w->done || w->waiting)
 				continue;
-			fault_warp = w;
+			*in_hand = w;
 			switch (warp_run(w)) {
 			case RUN_YIELD:
 			case RUN_DONE:
@@ -813,7 +854,7 @@ enum run_result cta_run(struct cta *c, uint64_t ticks)
 				break;
 			}
 		}
-		fault_warp = NULL;
+		*in_hand = NULL;
 		if (!c->live_threads) {
 			fault_jump = NULL;
 			return RUN_DONE;

@@ -159,6 +159,7 @@ struct warp {
 	bool done, waiting;
 	uint32_t bar_result[LANES];
 	uint8_t bar_id[LANES];
+	uint32_t bar_one;	    /* number of the barrier that all arrived lanes are at, or BAR_MIXED */
 	char *local;	       /* lane l at local + l * cta->local_stride */
 	uint32_t cc;	       /* carry bits, a lane each (9.7.2) */
 	uint32_t cp_groups;
@@ -171,11 +172,12 @@ struct warp {
 	uint32_t tid[3][LANES]; /* last: outlives a reuse by the same grid */
 };
 
+#define BAR_MIXED 0xff
 struct barrier {
 	uint32_t arrived;  /* threads */
 	uint32_t expected; /* of a counted barrier, else 0 = all live threads */
-	uint32_t popc, and_, or_, nred;
-	uint32_t generation;
+	uint32_t nred;	   /* of bar.red, so far */
+	bool red;
 };
 
 struct grid;
