@@ -188,23 +188,6 @@ static void elect(struct decode *d)
 
 /* ---- Calls (9.7.12.5) ---- */
 
-static enum external external_of(const struct mp_ptx_func *f)
-{
-	static const struct {
-		const char *name;
-		enum external what;
-	} known[] = {
-		{"vprintf", EXT_VPRINTF}, {"malloc", EXT_MALLOC}, {"free", EXT_FREE},
-		{"__assertfail", EXT_ASSERT},
-	};
-	size_t i;
-
-	for (i = 0; i < MP_ARRAY_LEN(known); i++)
-		if (!strcmp(f->name, known[i].name))
-			return known[i].what;
-	return EXT_NONE;
-}
-
 /* One argument or result: between the caller's local memory or register and the callee's. */
 static void call_arg(struct decode *d, const struct mp_ptx_operand *o, const struct mp_ptx_var *to,
 		     struct call_arg *a)
@@ -262,7 +245,7 @@ static void call(struct decode *d)
 					s->callee = &d->p->codes[i];
 			assert(s->callee);
 		} else {
-			s->external = (int)external_of(f);
+			s->external = (int)external_find(f->name);
 			if (!s->external) {
 				decode_refuse(d, "%.60s is declared and never defined", f->name);
 				return;

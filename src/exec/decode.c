@@ -160,7 +160,8 @@ static bool func_add(struct decode *d, struct mp_ptx_func *f)
 	struct program *p = d->p;
 	enum mp_ptx_outcome o;
 
-	if (!f->has_body || code_find(p, f))
+	/* A kernel whose address is taken is launched, not called. */
+	if (!f->has_body || code_find(p, f) || (f->is_entry && p->ncodes))
 		return true;
 	o = mp_ptx_body_parse(&d->m->ptx, f, &p->bodies[p->ncodes], d->err);
 	if (o) {

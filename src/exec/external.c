@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Functions that device code calls and the system provides: vprintf, malloc,
- * free, __assertfail.  Arguments lie in the caller's local memory where
+ * free, __assertfail; those of device-side launch are in child.c.  Arguments lie in the caller's local memory where
  * st.param put them.
  */
 #include "exec/warp.h"
@@ -16,17 +16,62 @@
 #define TEXT_MAX   (1u << 20)
 #define STRING_MAX (64u << 10)
 
+enum external external_find(const char *name)
+{
+	static const struct {
+		const char *name;
+		enum external what;
+	} known[] = {
+		{"vprintf", EXT_VPRINTF},
+		{"malloc", EXT_MALLOC},
+		{"free", EXT_FREE},
+		{"__assertfail", EXT_ASSERT},
+		/* The device runtime, CUDA C++ Programming Guide, "Dynamic Parallelism"; both spellings. */
+		{"cudaGetParameterBufferV2", EXT_CHILD_BUFFER},
+		{"cudaLaunchDeviceV2", EXT_CHILD_LAUNCH},
+		{"__cudaCDP2GetParameterBufferV2", EXT_CHILD_BUFFER},
+		{"__cudaCDP2LaunchDeviceV2", EXT_CHILD_LAUNCH},
+		{"__cudaCDP2StreamCreateWithFlags", EXT_CHILD_STREAM},
+		{"__cudaCDP2StreamDestroy", EXT_CHILD_DROP},
+		{"__cudaCDP2MemcpyAsync", EXT_CHILD_COPY},
+		{"__cudaCDP2MemsetAsync", EXT_CHILD_SET},
+		{"__cudaCDP2GetLastError", EXT_CHILD_LAST_ERROR},
+		{"__cudaCDP2PeekAtLastError", EXT_CHILD_PEEK_ERROR},
+		{"__cudaCDP2GetErrorString", EXT_CHILD_ERROR_STRING},
+		{"__cudaCDP2GetErrorName", EXT_CHILD_ERROR_NAME},
+		{"__cudaCDP2Malloc", EXT_CHILD_MALLOC},
+		{"__cudaCDP2Free", EXT_CHILD_FREE},
+		{"__cudaCDP2GetDevice", EXT_CHILD_DEVICE},
+	};
+	size_t i;
+
+	for (i = 0; i < MP_ARRAY_LEN(known); i++)
+		if (!strcmp(name, known[i].name))
+			return known[i].what;
+	return EXT_NONE;
+}
+
+void arg_bytes(struct warp *w, const struct call_site *s, uint32_t i, uint32_t lane, void *to, size_t n)
+{
+	const struct call_arg *a;
+
+	memset(to, 0, n);
+	if (i >= s->nargs)
+		return;
+	a = &s->args[i];
+	if (a->reg_from != SLOT_NONE)
+		memcpy(to, (char *)slot(w, a->reg_from) + (size_t)lane * a->reg_size,
+		       a->reg_size > n ? n : a->reg_size);
+	else
+		memcpy(to, w->local + (size_t)lane * w->cta->local_stride + w->frame->local_at + a->from,
+		       a->size > n ? n : a->size);
+}
+
 static uint64_t arg_read(struct warp *w, const struct call_site *s, uint32_t i, uint32_t lane)
 {
-	const struct call_arg *a = &s->args[i];
-	uint64_t v = 0;
-	uint32_t n = a->size > 8 ? 8 : a->size;
+	uint64_t v;
 
-	if (a->reg_from != SLOT_NONE)
-		memcpy(&v, (char *)slot(w, a->reg_from) + (size_t)lane * a->reg_size,
-		       a->reg_size > 8 ? 8 : a->reg_size);
-	else
-		memcpy(&v, w->local + (size_t)lane * w->cta->local_stride + w->frame->local_at + a->from, n);
+	arg_bytes(w, s, i, lane, &v, sizeof(v));
 	return v;
 }
 
@@ -246,6 +291,8 @@ void call_external(struct warp *w, const struct op *o, const struct call_site *s
 		case EXT_ASSERT:
 			do_assert(w, s, l);
 			break;
+		default:
+			ret_write(w, s, l, child_call(w, s, l));
 		}
 	}
 	if (s->external == EXT_ASSERT)

@@ -145,7 +145,7 @@ static struct grid *grid_pick(struct mp_exec *e)
 		}
 		if (g->failed && !g->running)
 			return g;
-		if (g->failed || (!g->parked && !grid_unstarted(g)))
+		if (g->failed || (!g->parked && !grid_unstarted(g) && !g->copy.n))
 			continue;
 		/* Of equal priority the first; a lower one gets every eighth turn. */
 		if (!best || (g->g.priority < best->g.priority && (++e->turns & 7)))
@@ -161,9 +161,61 @@ static void grid_free(struct grid *g)
 	free(g);
 }
 
-/* All of it has ended: tell. Called and returns with the lock held. */
+static void grid_queue(struct mp_exec *e, struct grid *g)
+{
+	g->held = false;
+	grid_append(e, g);
+	if (g->nblocks > 1)
+		pthread_cond_broadcast(&e->work);
+	else
+		pthread_cond_signal(&e->work);
+}
+
+/* A child has ended: its parent and the next one of its stream hear of it. */
+static void child_ended(struct grid *g)
+{
+	struct grid *p = g->parent, **q = &p->children;
+
+	while (*q != g)
+		q = &(*q)->sibling;
+	*q = g->sibling;
+	p->nchildren--;
+	if (g->failed)
+		grid_fail(p, &g->fault);
+	if (g->after)
+		grid_queue(g->exec, g->after);
+}
+
+/* True when children are left, which the grid's end has to wait for. */
+static bool children_wait(struct mp_exec *e, struct grid *g)
+{
+	struct grid *c, *t;
+
+	if (!g->own_done) {
+		g->own_done = true;
+		grid_unlink(e, g);
+	}
+	if (g->failed)
+		for (c = g->children; c; c = c->sibling)
+			grid_fail(c, &g->fault);
+	while ((t = g->tails) && (g->failed || !g->nchildren)) {
+		g->tails = t->sibling;
+		if (g->failed) {
+			grid_free(t);
+			continue;
+		}
+		t->sibling = g->children;
+		g->children = t;
+		g->nchildren++;
+		grid_queue(e, t);
+	}
+	return g->nchildren != 0;
+}
+
+/* All blocks have ended: tell. Called and returns with the lock held. */
 static void grid_finish(struct mp_exec *e, struct grid *g)
 {
+	struct grid *parent = g->parent;
 	struct cta *c;
 
 	while ((c = g->parked)) {
@@ -171,12 +223,36 @@ static void grid_finish(struct mp_exec *e, struct grid *g)
 		cta_end(c);
 		cta_put(e, c);
 	}
-	grid_unlink(e, g);
+	if (children_wait(e, g))
+		return;
 	e->stats.grids++;
+	if (parent) {
+		child_ended(g);
+		grid_free(g);
+		if (parent->own_done)
+			grid_finish(e, parent);
+		return;
+	}
 	pthread_mutex_unlock(&e->lock);
 	g->g.done(g->g.arg, g->failed ? &g->fault : NULL);
 	grid_free(g);
 	pthread_mutex_lock(&e->lock);
+}
+
+/* A child that is no grid: the copy is made in its turn. */
+static void grid_copy(struct mp_exec *e, struct grid *g)
+{
+	const struct child_copy *c = &g->copy;
+
+	grid_unlink(e, g);
+	pthread_mutex_unlock(&e->lock);
+	if (c->set)
+		memset((void *)(uintptr_t)c->to, c->value, c->n);
+	else
+		memmove((void *)(uintptr_t)c->to, (const void *)(uintptr_t)c->from, c->n);
+	pthread_mutex_lock(&e->lock);
+	g->own_done = true;
+	grid_finish(e, g);
 }
 
 /* Run blocks of g until the slice is over; c is a parked block or NULL. Without the lock. */
@@ -233,6 +309,10 @@ static void turn(struct mp_exec *e, struct grid *g, unsigned *idle)
 	enum run_result r = RUN_DONE;
 	bool parked = false;
 
+	if (g->copy.n && !g->failed) {
+		grid_copy(e, g);
+		return;
+	}
 	grid_unlink(e, g);
 	grid_append(e, g);
 	if (g->failed && !g->running) {
@@ -422,7 +502,9 @@ static bool shape_ok(const struct mp_exec_grid *g)
 	       g->grid[2] <= 65535 && g->dynamic_shared <= 1u << 24;
 }
 
-enum mp_exec_outcome mp_exec_submit(struct mp_exec *e, const struct mp_exec_grid *in)
+/* A grid that is ready to be queued. */
+static enum mp_exec_outcome grid_new(struct mp_exec *e, const struct mp_exec_grid *in,
+				     struct grid **ret_grid)
 {
 	enum mp_exec_outcome o = mp_exec_kernel_prepare(in->kernel, NULL, 0);
 	struct grid *g;
@@ -465,13 +547,72 @@ enum mp_exec_outcome mp_exec_submit(struct mp_exec *e, const struct mp_exec_grid
 	per_sm = (in->warps_per_sm ? in->warps_per_sm : 48) / g->warps;
 	g->max_resident = (in->sm_count ? in->sm_count : 16) * (per_sm ? per_sm : 1);
 	g->parked_last = &g->parked;
+	*ret_grid = g;
+	return MP_EXEC_OK;
+}
+
+enum mp_exec_outcome mp_exec_submit(struct mp_exec *e, const struct mp_exec_grid *in)
+{
+	struct grid *g;
+	enum mp_exec_outcome o = grid_new(e, in, &g);
+
+	if (o)
+		return o;
 	pthread_mutex_lock(&e->lock);
 	g->serial = ++e->serial;
-	grid_append(e, g);
-	if (g->nblocks > 1)
-		pthread_cond_broadcast(&e->work);
-	else
-		pthread_cond_signal(&e->work);
+	grid_queue(e, g);
+	pthread_mutex_unlock(&e->lock);
+	return MP_EXEC_OK;
+}
+
+enum mp_exec_outcome grid_child(struct grid *p, const struct mp_exec_grid *in,
+				const struct child_copy *copy, uint64_t key)
+{
+	struct mp_exec *e = p->exec;
+	struct grid *g, *c;
+	enum mp_exec_outcome o;
+
+	if (copy) {
+		g = calloc(1, sizeof(*g));
+		if (!g)
+			return MP_EXEC_NO_MEMORY;
+		g->g = p->g;
+		g->program = p->program;
+		g->space = p->space;
+		g->exec = e;
+		g->copy = *copy;
+		g->parked_last = &g->parked;
+	} else {
+		o = grid_new(e, in, &g);
+		if (o)
+			return o;
+	}
+	g->parent = p;
+	g->key = key;
+	pthread_mutex_lock(&e->lock);
+	g->serial = ++e->serial;
+	if (key == CHILD_KEY_TAIL) {
+		struct grid **q = &p->tails;
+
+		while (*q)
+			q = &(*q)->sibling;
+		*q = g;
+		pthread_mutex_unlock(&e->lock);
+		return MP_EXEC_OK;
+	}
+	/* Newest first: the first of the stream is its last. */
+	for (c = key == CHILD_KEY_FREE ? NULL : p->children; c && c->key != key; c = c->sibling)
+		;
+	g->sibling = p->children;
+	p->children = g;
+	p->nchildren++;
+	if (c) {
+		assert(!c->after);
+		c->after = g;
+		g->held = true;
+	} else {
+		grid_queue(e, g);
+	}
 	pthread_mutex_unlock(&e->lock);
 	return MP_EXEC_OK;
 }

@@ -101,7 +101,16 @@ struct call_site {
 	struct program *program;
 };
 
-enum external { EXT_NONE, EXT_VPRINTF, EXT_MALLOC, EXT_FREE, EXT_ASSERT, EXT_STUB };
+enum external {
+	EXT_NONE, EXT_VPRINTF, EXT_MALLOC, EXT_FREE, EXT_ASSERT,
+	/* device-side launch: child.c */
+	EXT_CHILD_BUFFER, EXT_CHILD_LAUNCH, EXT_CHILD_STREAM, EXT_CHILD_DROP, EXT_CHILD_COPY,
+	EXT_CHILD_SET, EXT_CHILD_LAST_ERROR, EXT_CHILD_PEEK_ERROR, EXT_CHILD_ERROR_STRING,
+	EXT_CHILD_ERROR_NAME, EXT_CHILD_MALLOC, EXT_CHILD_FREE, EXT_CHILD_DEVICE,
+};
+
+/* What a name that the system provides is; EXT_NONE when it is not one of them. */
+enum external external_find(const char *name);
 
 /* A kernel and all it can reach. */
 struct program {
@@ -200,6 +209,7 @@ struct cta {
 	struct mp_exec_fault fault;
 	struct cluster *cluster;
 	uint32_t rank;
+	uint32_t launch_error; /* of device-side launches: a cudaError_t */
 	uint64_t tid_serial; /* of the grid that the warps' tid were made for */
 	uint64_t instructions, thread_instructions;
 };
@@ -222,7 +232,23 @@ struct grid {
 	uint32_t params_bytes;
 	uint64_t serial;
 	char *workspace; /* cooperative launches: what envreg1/2 point at */
+	/*
+	 * Device-side launch.  A grid ends after its children.  Children of one
+	 * stream run one after another: `after` is the next one of this one's
+	 * stream.  All under the engine's lock.
+	 */
+	struct grid *parent, *children, *sibling, *after, *tails;
+	uint32_t nchildren;
+	uint64_t key; /* which stream of the parent's */
+	bool own_done, held;
+	struct child_copy { uint64_t to, from; size_t n; uint8_t value; bool set; } copy; /* no kernel: a copy or a fill */
 };
+
+/* A child of w's grid, or a copy when in is NULL, into the stream `key` of that grid. */
+#define CHILD_KEY_TAIL 3ull /* cudaStreamTailLaunch: after the parent and its other children */
+#define CHILD_KEY_FREE 4ull /* cudaStreamFireAndForget: at once */
+enum mp_exec_outcome grid_child(struct grid *parent, const struct mp_exec_grid *in,
+				const struct child_copy *copy, uint64_t key);
 
 static inline void *slot(const struct warp *w, uint32_t s)
 {
@@ -294,6 +320,10 @@ void cta_start(struct cta *c, struct grid *g, uint64_t linear);
 void cta_end(struct cta *c);
 enum run_result cta_run(struct cta *c, uint64_t ticks);
 void call_external(struct warp *w, const struct op *o, const struct call_site *site);
+/* One lane's call of a function of device-side launch; the result is for ret_write. */
+uint64_t child_call(struct warp *w, const struct call_site *site, uint32_t lane);
+/* Bytes of argument i; ones that are not there are zero. */
+void arg_bytes(struct warp *w, const struct call_site *site, uint32_t i, uint32_t lane, void *to, size_t n);
 
 struct mp_exec_kernel {
 	struct mp_exec_kernel_info info;
