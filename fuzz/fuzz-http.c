@@ -162,7 +162,7 @@ static void begin(void)
 	snprintf(data, sizeof(data), "unix:%s/data", dir);
 	FUZZ_CHECK(mp_store_open_sqlite(":memory:", &store, &f) == 0);
 	FUZZ_CHECK(mp_pool_open(&c, store, &pool, &f) == 0);
-	FUZZ_CHECK(mp_token_create(pool, "fuzz", MP_ROLE_ADMIN, 0, token, &f) == 0);
+	FUZZ_CHECK(mp_token_create(pool, "fuzz", MP_ROLE_ADMIN, MP_PRIORITY_HIGH, 0, token, &f) == 0);
 	snprintf(authorization, sizeof(authorization), "Bearer %s", token);
 	pool->devices = calloc(4, sizeof(*pool->devices));
 	FUZZ_CHECK(pool->devices);

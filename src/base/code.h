@@ -24,6 +24,8 @@ enum mp_code {
 	MP_CODE_FORBIDDEN,	/* the token's role does not allow it */
 	MP_CODE_NEVER,		/* more than any server of the pool has */
 	MP_CODE_QUORUM,		/* the store has lost its majority */
+	MP_CODE_ELSEWHERE,	/* another server must be asked; the answer names it */
+	MP_CODE_LOST,		/* the server that has it is lost */
 	MP_CODE_UNHEALTHY,	/* health: a check failed */
 	MP_CODE_TIMEOUT,	/* waited as long as was asked */
 	MP_CODE_NOT_EXECUTABLE, /* run: the program is not executable */

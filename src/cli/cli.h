@@ -22,6 +22,7 @@ struct mp_cli {
 	uint32_t fraction;
 	uint64_t bytes;
 	int64_t timeout_s;
+	const char *priority, *placement;
 	int lost_exit; /* -1: the program's own status */
 	bool fresh;
 	/* request, use, release */
@@ -69,6 +70,12 @@ int mp_cli_run(struct mp_cli *c);
 int mp_cli_request(struct mp_cli *c);
 int mp_cli_use(struct mp_cli *c);
 int mp_cli_release(struct mp_cli *c);
+int mp_cli_server_list(struct mp_cli *c);
+int mp_cli_server_change(struct mp_cli *c);
+int mp_cli_device_list(struct mp_cli *c);
+int mp_cli_device_change(struct mp_cli *c);
+int mp_cli_setting_list(struct mp_cli *c);
+int mp_cli_setting_set(struct mp_cli *c);
 int mp_cli_health(struct mp_cli *c);
 int mp_cli_stats(struct mp_cli *c);
 int mp_cli_audit(struct mp_cli *c);

@@ -20,6 +20,42 @@ static void header(struct mp_table *t, const char *const *names, unsigned n)
 		mp_table_cell(t, "%s", names[i]);
 }
 
+/* "2 x 50%", "1 x 2048 MiB", "4 whole". */
+static const char *want_print(const json_t *e, char text[64])
+{
+	long long n = mp_cli_number(e, "devices"), bytes = mp_cli_number(e, "bytes");
+	double part = (double)mp_cli_number(e, "fraction_millionths") / 10000;
+
+	if (part > 0)
+		snprintf(text, 64, "%lld x %g%%", n, part);
+	else if (bytes)
+		snprintf(text, 64, "%lld x %lld MiB", n, bytes / MIB);
+	else
+		snprintf(text, 64, "%lld whole", n);
+	return text;
+}
+
+static void line_print(const json_t *line, bool no_headers)
+{
+	static const char *const names[] = {"PLACE", "CLIENT", "PRIORITY", "WAITS-S", "WANTS", "RESERVES"};
+	struct mp_table *t = mp_table_new(MP_ARRAY_LEN(names));
+	const json_t *e;
+	char text[64];
+	size_t i;
+
+	header(t, names, MP_ARRAY_LEN(names));
+	json_array_foreach((json_t *)(uintptr_t)line, i, e) {
+		mp_table_cell(t, "%lld", mp_cli_number(e, "place"));
+		mp_table_cell(t, "%s", mp_cli_text(e, "client"));
+		mp_table_cell(t, "%s", mp_cli_text(e, "priority"));
+		mp_table_cell(t, "%lld", (long long)time(NULL) - mp_cli_number(e, "since"));
+		mp_table_cell(t, "%s", want_print(e, text));
+		mp_table_cell(t, "%s", mp_cli_text(e, "reserves"));
+	}
+	puts("");
+	mp_table_print(t, no_headers);
+}
+
 int mp_cli_list(struct mp_cli *c)
 {
 	static const char *const names[] = {"SERVER", "DEVICE", "MODEL", "CAPABILITY", "TOTAL-MIB",
@@ -50,11 +86,16 @@ int mp_cli_list(struct mp_cli *c)
 			mp_table_cell(t, "%lld", mp_cli_number(d, "memory") / MIB);
 			mp_table_cell(t, "%lld", mp_cli_number(d, "free") / MIB);
 			mp_table_cell(t, "%lld", mp_cli_number(d, "leases"));
-			mp_table_cell(t, "%s", mp_cli_text(d, "state"));
+			/* What is wrong with the whole server is said of each device. */
+			mp_table_cell(t, "%s", strcmp(mp_cli_text(server, "state"), "ok")
+						       ? mp_cli_text(server, "state")
+						       : mp_cli_text(d, "state"));
 			mp_table_cell(t, "%s", mp_cli_text(d, "uuid"));
 		}
 	}
 	mp_table_print(t, c->no_headers);
+	if (json_array_size(json_object_get(pool, "line")))
+		line_print(json_object_get(pool, "line"), c->no_headers);
 	json_decref(pool);
 	return 0;
 }

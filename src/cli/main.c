@@ -5,6 +5,7 @@
  */
 #include "cli/table.h"
 #include "base/check.h"
+#include "base/log.h"
 
 #include <getopt.h>
 #include <stdio.h>
@@ -31,6 +32,8 @@ const struct mp_option_row mp_options[] = {
 	{O_IDLE, 0, "idle", "T", "take devices back that had no work for so long"},
 	{O_BY, 0, "by", "WHAT", "client, user, host or program (client)"},
 	{O_SINCE, 0, "since", "T", "only the last such time: 30d"},
+	{O_PRIORITY, 0, "priority", "P", "in the waiting line: low, normal or high, as far as the token allows (normal)"},
+	{O_PLACEMENT, 0, "placement", "P", "pack or spread (as the pool is set)"},
 	{O_OVERLAP, 0, "overlap", "T", "how long the old token still holds (24h)"},
 	{O_BUNDLE, 0, "bundle", "DIR", "token bundle: ca.crt, token, servers (~/.config/motorpool)"},
 	{O_JSON, 0, "json", NULL, "print JSON"},
@@ -43,10 +46,10 @@ const struct mp_option_row mp_options[] = {
 const struct mp_command mp_commands[] = {
 	{"run", "[--] PROGRAM [ARG]...", "run a program with devices of the pool", mp_cli_run,
 	 COMMON | BIT(O_DEVICES) | BIT(O_FRACTION) | BIT(O_MEMORY) | BIT(O_TIMEOUT) |
-		 BIT(O_LOST_EXIT) | BIT(O_NEW) | BIT(O_FILTER), 1, -1},
+		 BIT(O_LOST_EXIT) | BIT(O_NEW) | BIT(O_FILTER) | BIT(O_PRIORITY) | BIT(O_PLACEMENT), 1, -1},
 	{"request", "", "ask for a lease that several programs use", mp_cli_request,
 	 COMMON | BIT(O_DEVICES) | BIT(O_FRACTION) | BIT(O_MEMORY) | BIT(O_TIMEOUT) | BIT(O_FILTER) |
-		 BIT(O_NAME) | BIT(O_TTL) | BIT(O_LINGER) | BIT(O_PRINT_ENV) | BIT(O_JSON), 0, 0},
+		 BIT(O_PRIORITY) | BIT(O_PLACEMENT) | BIT(O_NAME) | BIT(O_TTL) | BIT(O_LINGER) | BIT(O_PRINT_ENV) | BIT(O_JSON), 0, 0},
 	{"use", "[--] PROGRAM [ARG]...", "run a program on a requested lease", mp_cli_use,
 	 COMMON | BIT(O_NAME), 1, -1},
 	{"client", "[--] PROGRAM [ARG]...", "the same as use", mp_cli_use, COMMON | BIT(O_NAME), 1, -1},
@@ -59,6 +62,18 @@ const struct mp_command mp_commands[] = {
 	{"lease show", "LEASE", "one lease", mp_cli_lease_show, COMMON | BIT(O_JSON), 1, 1},
 	{"lease kill", "LEASE", "end a lease and the use of its devices", mp_cli_lease_kill,
 	 COMMON | BIT(O_JSON), 1, 1},
+	{"server list", "", "servers of the pool, and whether they live", mp_cli_server_list,
+	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
+	{"server drain", "SERVER", "give no new leases on a server", mp_cli_server_change, COMMON | BIT(O_JSON), 1, 1},
+	{"server undrain", "SERVER", "give leases on it again", mp_cli_server_change, COMMON | BIT(O_JSON), 1, 1},
+	{"server remove", "SERVER", "forget a server that is down, its leases with it", mp_cli_server_change,
+	 COMMON | BIT(O_JSON), 1, 1},
+	{"device list", "", "the same as list", mp_cli_list, COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
+	{"device disable", "UUID", "give no new leases on a device", mp_cli_device_change, COMMON | BIT(O_JSON), 1, 1},
+	{"device enable", "UUID", "give leases on it again", mp_cli_device_change, COMMON | BIT(O_JSON), 1, 1},
+	{"setting list", "", "settings of the pool", mp_cli_setting_list,
+	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
+	{"setting set", "NAME VALUE", "change a setting of the pool", mp_cli_setting_set, COMMON | BIT(O_JSON), 2, 2},
 	{"limit list", "", "limits, and what clients hold", mp_cli_limit_list,
 	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"limit set", "default|pool|CLIENT [DEVICES]", "how many devices at once, and how long idle",
@@ -76,7 +91,7 @@ const struct mp_command mp_commands[] = {
 	{"token list", "", "tokens of the pool", mp_cli_token_list,
 	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"token create", "", "make a token for a client", mp_cli_token_create,
-	 COMMON | BIT(O_CLIENT) | BIT(O_ROLE) | BIT(O_LIFETIME) | BIT(O_OUTPUT) | BIT(O_JSON), 0, 0},
+	 COMMON | BIT(O_CLIENT) | BIT(O_ROLE) | BIT(O_PRIORITY) | BIT(O_LIFETIME) | BIT(O_OUTPUT) | BIT(O_JSON), 0, 0},
 	{"token activate", "TOKEN", "let a token ask again", mp_cli_token_change,
 	 COMMON | BIT(O_JSON), 1, 1},
 	{"token deactivate", "TOKEN", "no new leases with this token", mp_cli_token_change,
@@ -164,6 +179,14 @@ static int option_take(struct mp_cli *c, const struct mp_option_row *o, const ch
 	case O_LINGER: good = mp_duration_parse(arg, &c->linger_s) && c->linger_s > 0; break;
 	case O_IDLE: good = mp_duration_parse(arg, &c->idle_s); break;
 	case O_PRINT_ENV: c->print_env = true; break;
+	case O_PRIORITY:
+		c->priority = arg;
+		good = !strcmp(arg, "low") || !strcmp(arg, "normal") || !strcmp(arg, "high");
+		break;
+	case O_PLACEMENT:
+		c->placement = arg;
+		good = !strcmp(arg, "pack") || !strcmp(arg, "spread");
+		break;
 	case O_OVERLAP: good = mp_duration_parse(arg, &c->overlap_s); break;
 	case O_BY: c->by = arg; break;
 	case O_SINCE: good = mp_duration_parse(arg, &c->since_s); break;
@@ -231,6 +254,7 @@ int main(int argc, char **argv)
 	struct mp_fail f = {0};
 	int words, rc;
 
+	mp_log_open(MP_LOG_ERROR);
 	if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
 	    !strcmp(argv[1], "help")) {
 		mp_cli_help(NULL);
@@ -247,8 +271,9 @@ int main(int argc, char **argv)
 	rc = options_take(&c, cmd, argc - words, argv + words, &f);
 	if (rc < 0)
 		return mp_cli_fail(&f);
-	/* These two want to know which verb it is. */
-	if (cmd->run == mp_cli_token_change || cmd->run == mp_cli_client_change)
+	/* These want to know which verb it is. */
+	if (cmd->run == mp_cli_token_change || cmd->run == mp_cli_client_change ||
+	    cmd->run == mp_cli_server_change || cmd->run == mp_cli_device_change)
 		c.role = strchr(cmd->name, ' ') + 1;
 	return rc ? 0 : cmd->run(&c);
 }

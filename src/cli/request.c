@@ -108,6 +108,7 @@ int mp_cli_request(struct mp_cli *c)
 	struct mp_ask ask = {.n = c->n, .fraction = c->fraction, .bytes = c->bytes,
 			     .timeout_s = c->timeout_s, .server = c->server, .program = "request",
 			     .filters = c->filters, .nfilters = c->nfilters, .progress = isatty(2),
+			     .priority = c->priority, .placement = c->placement,
 			     .requested = true, .ttl_s = c->ttl_s, .linger_s = c->linger_s};
 	struct mp_fail f = {0};
 	struct mp_bundle b;

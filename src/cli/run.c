@@ -209,6 +209,7 @@ int mp_cli_run(struct mp_cli *c)
 	struct mp_ask ask = {.n = c->n, .fraction = c->fraction, .bytes = c->bytes,
 			     .timeout_s = c->timeout_s, .server = c->server, .program = c->argv[0],
 			     .filters = c->filters, .nfilters = c->nfilters,
+			     .priority = c->priority, .placement = c->placement,
 			     .progress = isatty(2)};
 	struct sigaction sa = {.sa_handler = on_signal};
 	const char *outer = getenv(MP_ENV_SECRET);

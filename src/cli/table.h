@@ -13,9 +13,9 @@
 enum mp_option_id {
 	O_DEVICES = 1, O_FRACTION, O_MEMORY, O_TIMEOUT, O_SERVER, O_BUNDLE, O_JSON, O_NO_HEADERS,
 	O_LOST_EXIT, O_NEW, O_FILTER, O_CLIENT, O_ROLE, O_LIFETIME, O_OUTPUT, O_NAME, O_TTL, O_LINGER,
-	O_PRINT_ENV, O_IDLE, O_BY, O_SINCE, O_OVERLAP, O_HELP
+	O_PRINT_ENV, O_IDLE, O_BY, O_SINCE, O_OVERLAP, O_PRIORITY, O_PLACEMENT, O_HELP
 };
-#define BIT(o) (1u << (o))
+#define BIT(o) (1ull << (o))
 
 struct mp_option_row {
 	enum mp_option_id id;
@@ -26,7 +26,7 @@ struct mp_option_row {
 struct mp_command {
 	const char *name, *args, *text;
 	int (*run)(struct mp_cli *c);
-	unsigned options; /* bits of mp_option_id */
+	uint64_t options; /* bits of mp_option_id */
 	int least, most;  /* arguments after the options; most -1: any, and they end the options */
 };
 

@@ -139,8 +139,8 @@ int mp_cli_token_create(struct mp_cli *c)
 		mp_fail_set(&f, MP_CODE_USAGE, "token create needs --client NAME");
 		return mp_cli_fail(&f);
 	}
-	body = json_pack("{s:s, s:s, s:I}", "client", c->client, "role", c->role ? c->role : "use",
-			 "lifetime_s", (json_int_t)c->lifetime_s);
+	body = json_pack("{s:s, s:s, s:s, s:I}", "client", c->client, "role", c->role ? c->role : "use",
+			 "priority", c->priority ? c->priority : "normal", "lifetime_s", (json_int_t)c->lifetime_s);
 	j = mp_cli_call(c, "POST", "/v1/tokens", body, &rc);
 	return j ? token_give(c, j) : rc;
 }

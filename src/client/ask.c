@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -62,33 +63,91 @@ static void transport_code(enum mp_http_outcome o, struct mp_fail *f)
 	f->code = o == MP_HTTP_UNTRUSTED ? MP_CODE_CONFIG : MP_CODE_UNREACHABLE;
 }
 
-int mp_client_call(const struct mp_bundle *b, const char *only, const char *method,
-		   const char *path, json_t *body, json_t **ret_body, struct mp_fail *f)
+/* Addresses at which the server that was named instead can be asked; NULL when none was. */
+static json_t *elsewhere(int status, const json_t *answer)
 {
-	struct mp_http_client *c;
+	return status == 421 ? json_object_get(json_object_get(answer, "error"), "api") : NULL;
+}
+
+/* 0 or -1 answered, 1 not reached. */
+static int call_one(const struct mp_bundle *b, const char *address, const char *header,
+		    const char *method, const char *path, json_t *body, json_t **ret_body,
+		    json_t **ret_elsewhere, struct mp_fail *f)
+{
+	struct mp_http_client *c = client_to(b, address);
 	enum mp_http_outcome o;
-	unsigned i;
 	int status;
+
+	*ret_body = *ret_elsewhere = NULL;
+	if (!c)
+		return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
+	if (header)
+		mp_http_client_header(c, header);
+	o = mp_http_call(c, method, path, body, 30000, &status, ret_body, f);
+	mp_http_client_free(c);
+	if (o != MP_HTTP_OK) {
+		transport_code(o, f);
+		return 1;
+	}
+	if (status >= 200 && status < 300)
+		return 0;
+	*ret_elsewhere = json_incref(elsewhere(status, *ret_body));
+	mp_client_refusal(status, *ret_body, f);
+	json_decref(*ret_body);
+	*ret_body = NULL;
+	return -1;
+}
+
+/* The same by one of the addresses of the server that was named. */
+static int call_elsewhere(const struct mp_bundle *b, json_t *own_api, const char *header,
+			  const char *method, const char *path, json_t *body, json_t **ret_body,
+			  struct mp_fail *f)
+{
+	json_t *one, *again = NULL;
+	int rc = 1;
+	size_t i;
+
+	json_array_foreach(own_api, i, one) {
+		if (rc <= 0 || !json_is_string(one))
+			break;
+		rc = call_one(b, json_string_value(one), header, method, path, body, ret_body, &again,
+			      f);
+		json_decref(again);
+	}
+	json_decref(own_api);
+	return rc;
+}
+
+int mp_client_call_with(const struct mp_bundle *b, const char *only, const char *header,
+			const char *method, const char *path, json_t *body, json_t **ret_body,
+			struct mp_fail *f)
+{
+	struct mp_fail last = {0};
+	json_t *api;
+	unsigned i;
+	int rc = 1;
 
 	*ret_body = NULL;
 	for (i = 0; i < (only ? 1 : b->nservers); i++) {
-		c = client_to(b, only ? only : b->servers[i]);
-		if (!c)
-			return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
-		o = mp_http_call(c, method, path, body, 30000, &status, ret_body, f);
-		mp_http_client_free(c);
-		if (o != MP_HTTP_OK) {
-			transport_code(o, f);
-			continue;
-		}
-		if (status >= 200 && status < 300)
-			return 0;
-		mp_client_refusal(status, *ret_body, f);
-		json_decref(*ret_body);
-		*ret_body = NULL;
-		return -1;
+		rc = call_one(b, only ? only : b->servers[i], header, method, path, body, ret_body, &api,
+			      f);
+		if (api)
+			rc = call_elsewhere(b, api, header, method, path, body, ret_body, f);
+		if (rc == 0 || (rc < 0 && f->code != MP_CODE_QUORUM))
+			return rc;
+		/* Without a majority here there may be one elsewhere. */
+		if (f->code == MP_CODE_QUORUM)
+			last = *f;
 	}
+	if (last.code)
+		*f = last;
 	return -1;
+}
+
+int mp_client_call(const struct mp_bundle *b, const char *only, const char *method,
+		   const char *path, json_t *body, json_t **ret_body, struct mp_fail *f)
+{
+	return mp_client_call_with(b, only, NULL, method, path, body, ret_body, f);
 }
 
 /* ---- Holding ---- */
@@ -150,6 +209,10 @@ static json_t *ask_body(const struct mp_ask *ask)
 			json_array_append_new(list, json_string(ask->filters[i]));
 		json_object_set_new(body, "filters", list);
 	}
+	if (ask->priority)
+		json_object_set_new(body, "priority", json_string(ask->priority));
+	if (ask->placement)
+		json_object_set_new(body, "placement", json_string(ask->placement));
 	claims_add(body, ask);
 	return body;
 }
@@ -189,26 +252,25 @@ static void held_free(struct mp_held *h)
 	free(h);
 }
 
-/* One try at one server: 0 granted, -1 with a code. */
-static int ask_once(const struct mp_bundle *b, const char *address, json_t *body,
+/* One try at one server, by this connection to it: 0 granted, -1 with a code. */
+static int ask_once(const struct mp_bundle *b, struct mp_http_client *own_client, json_t *body,
 		    struct mp_held **ret_held, struct mp_fail *f)
 {
-	struct mp_held *h = calloc(1, sizeof(*h));
+	struct mp_held *h = own_client ? calloc(1, sizeof(*h)) : NULL;
 	uint64_t until = mp_now_ns() + 30 * SECOND;
 	enum mp_http_outcome o;
 	json_t *error;
 	int status;
 
-	if (!h)
+	if (!h) {
+		mp_http_client_free(own_client);
 		return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
+	}
 	h->bundle = b;
-	h->client = client_to(b, address);
-	h->listen = h->client ? mp_http_listen_open(h->client, "POST", "/v1/leases", body, on_event,
-						    h)
-			      : NULL;
+	h->client = own_client;
+	h->listen = mp_http_listen_open(h->client, "POST", "/v1/leases", body, on_event, h);
 	if (!h->listen) {
-		mp_http_client_free(h->client);
-		free(h);
+		held_free(h);
 		return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
 	}
 	while (!h->granted && !h->ended && mp_now_ns() < until &&
@@ -227,28 +289,27 @@ static int ask_once(const struct mp_bundle *b, const char *address, json_t *body
 	else if (o != MP_HTTP_OK)
 		transport_code(o, f);
 	else
-		mp_fail_set(f, MP_CODE_UNREACHABLE, "%s did not answer in time", address);
+		mp_fail_set(f, MP_CODE_UNREACHABLE, "%s did not answer in time",
+			    mp_http_client_address(h->client));
 	json_decref(error);
 	held_free(h);
 	return -1;
 }
 
 /* The same for a lease without a holder: one exchange. */
-static int request_once(const struct mp_bundle *b, const char *address, json_t *body,
+static int request_once(const struct mp_bundle *b, struct mp_http_client *own_client, json_t *body,
 			struct mp_held **ret_held, struct mp_fail *f)
 {
-	struct mp_held *h = calloc(1, sizeof(*h));
+	struct mp_held *h = own_client ? calloc(1, sizeof(*h)) : NULL;
 	enum mp_http_outcome o;
 	int status;
 
-	if (!h)
-		return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
-	h->bundle = b;
-	h->client = client_to(b, address);
-	if (!h->client) {
-		free(h);
+	if (!h) {
+		mp_http_client_free(own_client);
 		return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
 	}
+	h->bundle = b;
+	h->client = own_client;
 	o = mp_http_call(h->client, "POST", "/v1/leases", body, 30000, &status, &h->lease, f);
 	if (o == MP_HTTP_OK && status == 201) {
 		h->data = data_make(h);
@@ -276,24 +337,150 @@ static int weight(int code)
 	}
 }
 
+static int grant_ask(const struct mp_bundle *b, const struct mp_ask *ask,
+		     struct mp_http_client *own_client, json_t *body, struct mp_held **ret_held,
+		     struct mp_fail *f)
+{
+	return ask->requested ? request_once(b, own_client, body, ret_held, f)
+			      : ask_once(b, own_client, body, ret_held, f);
+}
+
+static void fail_keep(struct mp_fail *f, const struct mp_fail *one)
+{
+	if (!f->code || weight(one->code) > weight(f->code))
+		*f = *one;
+}
+
+/* The owner of one proposal, by the first of its addresses that answers. */
+static int offer_take(const struct mp_bundle *b, const struct mp_ask *ask, const json_t *offer,
+		      json_t *body, struct mp_held **ret_held, struct mp_fail *f)
+{
+	json_t *one;
+	int rc = -1;
+	size_t i;
+
+	f->code = MP_CODE_UNREACHABLE;
+	json_array_foreach(json_object_get(offer, "api"), i, one) {
+		if (!rc || f->code != MP_CODE_UNREACHABLE || !json_is_string(one))
+			break;
+		rc = grant_ask(b, ask, client_to(b, json_string_value(one)), body, ret_held, f);
+	}
+	return rc;
+}
+
+/*
+ * Takes the first proposal that its owner still grants; the server that proposed
+ * is asked by the connection that is open already.
+ */
+static int offers_take(const struct mp_bundle *b, const struct mp_ask *ask,
+		       struct mp_http_client *own_client, const json_t *offers, json_t *body,
+		       struct mp_held **ret_held, struct mp_fail *f)
+{
+	struct mp_http_client *c = own_client;
+	struct mp_fail one;
+	json_t *offer;
+	int rc = -1;
+	size_t i;
+
+	json_array_foreach(offers, i, offer) {
+		memset(&one, 0, sizeof(one));
+		if (c && json_is_true(json_object_get(offer, "self"))) {
+			rc = grant_ask(b, ask, c, body, ret_held, &one);
+			c = NULL;
+		} else {
+			rc = offer_take(b, ask, offer, body, ret_held, &one);
+		}
+		if (!rc)
+			break;
+		fail_keep(f, &one);
+		/* Whatever else it is, another server would say it, too. */
+		if (one.code != MP_CODE_BUSY && one.code != MP_CODE_UNREACHABLE &&
+		    one.code != MP_CODE_QUORUM && one.code != MP_CODE_NEVER)
+			break;
+	}
+	mp_http_client_free(c);
+	return rc;
+}
+
+/* Any server knows all: the first that answers proposes, the owners grant. */
 static int ask_all(const struct mp_bundle *b, const struct mp_ask *ask, json_t *body,
 		   struct mp_held **ret_held, struct mp_fail *f)
 {
+	struct mp_http_client *c;
+	enum mp_http_outcome o;
 	struct mp_fail one;
+	json_t *answer;
+	int status, rc;
 	unsigned i;
 
 	f->code = 0;
-	for (i = 0; i < (ask->server ? 1 : b->nservers); i++) {
-		const char *address = ask->server ? ask->server : b->servers[i];
-
+	if (ask->server)
+		return grant_ask(b, ask, client_to(b, ask->server), body, ret_held, f);
+	for (i = 0; i < b->nservers; i++) {
 		memset(&one, 0, sizeof(one));
-		if (!(ask->requested ? request_once(b, address, body, ret_held, &one)
-				     : ask_once(b, address, body, ret_held, &one)))
-			return 0;
-		if (!f->code || weight(one.code) > weight(f->code))
-			*f = one;
+		c = client_to(b, b->servers[i]);
+		if (!c)
+			return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
+		o = mp_http_call(c, "POST", "/v1/offers", body, 15000, &status, &answer, &one);
+		if (o == MP_HTTP_OK && status == 200) {
+			rc = offers_take(b, ask, c, json_object_get(answer, "offers"), body, ret_held,
+					 f);
+			json_decref(answer);
+			return rc;
+		}
+		if (o == MP_HTTP_OK)
+			mp_client_refusal(status, answer, &one);
+		else
+			transport_code(o, &one);
+		json_decref(answer);
+		mp_http_client_free(c);
+		fail_keep(f, &one);
+		/* One that has lost the others may not speak for all. */
+		if (one.code != MP_CODE_UNREACHABLE && one.code != MP_CODE_CONFIG &&
+		    one.code != MP_CODE_QUORUM)
+			break;
 	}
 	return -1;
+}
+
+/* ---- Waiting ---- */
+
+/* A place in the pool's line, as long as its stream lives. */
+struct line {
+	const struct mp_bundle *bundle;
+	struct mp_http_client *client;
+	struct mp_http_listen *listen;
+	unsigned next; /* server that is tried for it next */
+	int place, of;
+	bool try;
+};
+
+static void on_line(void *arg, const char *event, json_t *data)
+{
+	struct line *l = arg;
+
+	if (!strcmp(event, "place")) {
+		l->place = (int)json_integer_value(json_object_get(data, "place"));
+		l->of = (int)json_integer_value(json_object_get(data, "of"));
+	} else if (!strcmp(event, "try")) {
+		l->try = true;
+	}
+}
+
+static void line_close(struct line *l)
+{
+	mp_http_listen_close(l->listen);
+	mp_http_client_free(l->client);
+	l->listen = NULL;
+	l->client = NULL;
+	l->place = 0;
+}
+
+static void line_open(struct line *l, json_t *body)
+{
+	l->client = client_to(l->bundle, l->bundle->servers[l->next++ % l->bundle->nservers]);
+	if (l->client)
+		l->listen = mp_http_listen_open(l->client, "POST", "/v1/line", body, on_line, l);
 }
 
 static bool worth_waiting(int code)
@@ -301,28 +488,57 @@ static bool worth_waiting(int code)
 	return code == MP_CODE_BUSY || code == MP_CODE_UNREACHABLE || code == MP_CODE_QUORUM;
 }
 
-static void wait_a_while(uint64_t ns, const int *stop)
+/* Until time is up, a signal came, or the line says that it is worth a try. */
+static void wait_a_while(struct line *l, uint64_t ns, const int *stop)
 {
 	uint64_t until = mp_now_ns() + ns, now;
 
-	while ((now = mp_now_ns()) < until && !(stop && __atomic_load_n(stop, __ATOMIC_RELAXED)))
-		usleep((useconds_t)((until - now < SECOND / 20 ? until - now : SECOND / 20) / 1000));
+	while (!l->try && (now = mp_now_ns()) < until &&
+	       !(stop && __atomic_load_n(stop, __ATOMIC_RELAXED))) {
+		uint64_t part = until - now < SECOND / 20 ? until - now : SECOND / 20;
+
+		if (!l->listen)
+			usleep((useconds_t)(part / 1000));
+		else if (!mp_http_listen_step(l->listen, -1, (int)(part / 1000000) + 1))
+			line_close(l);
+	}
+	l->try = false;
 }
 
-static void progress_print(const struct mp_ask *ask, uint64_t begun, const struct mp_fail *f,
-			   bool *shown)
+static void progress_print(const struct mp_ask *ask, const struct line *l, uint64_t begun,
+			   const struct mp_fail *f, bool *shown)
 {
+	char place[64] = "";
+
 	if (!ask->progress)
 		return;
-	fprintf(stderr, "\r\033[Kmotorpool: waiting %llu s: %.120s",
-		(unsigned long long)((mp_now_ns() - begun) / SECOND), f->text);
+	if (l->place)
+		snprintf(place, sizeof(place), ", place %d of %d in line", l->place, l->of);
+	fprintf(stderr, "\r\033[Kmotorpool: waiting %llu s%s: %.120s",
+		(unsigned long long)((mp_now_ns() - begun) / SECOND), place, f->text);
 	*shown = true;
+}
+
+/* What asking has cost, for tests and the curious. */
+static void counts_log(int rc)
+{
+	struct mp_http_counts n;
+
+	mp_http_counts(&n);
+	mp_log(MP_LOG_DEBUG, "client", rc ? "refused" : "granted", "handshakes=%u requests=%u", n.connections,
+	       n.requests);
+}
+
+static bool stopped(const int *stop)
+{
+	return stop && __atomic_load_n(stop, __ATOMIC_RELAXED);
 }
 
 int mp_client_ask(const struct mp_bundle *b, const struct mp_ask *ask, const int *stop,
 		  struct mp_held **ret_held, struct mp_fail *f)
 {
 	uint64_t begun = mp_now_ns(), pause = BACKOFF_MIN, left, jitter;
+	struct line line = {.bundle = b};
 	json_t *body = ask_body(ask);
 	struct mp_fail last;
 	bool shown = false;
@@ -332,8 +548,8 @@ int mp_client_ask(const struct mp_bundle *b, const struct mp_ask *ask, const int
 		return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
 	for (;;) {
 		rc = ask_all(b, ask, body, ret_held, f);
-		if (!rc || !worth_waiting(f->code) || !ask->timeout_s ||
-		    (stop && __atomic_load_n(stop, __ATOMIC_RELAXED)))
+		counts_log(rc);
+		if (!rc || !worth_waiting(f->code) || !ask->timeout_s || stopped(stop))
 			break;
 		left = (uint64_t)ask->timeout_s * SECOND;
 		if (mp_now_ns() - begun >= left) {
@@ -343,14 +559,17 @@ int mp_client_ask(const struct mp_bundle *b, const struct mp_ask *ask, const int
 			break;
 		}
 		left -= mp_now_ns() - begun;
-		progress_print(ask, begun, f, &shown);
+		if (!line.listen && f->code == MP_CODE_BUSY && !ask->server)
+			line_open(&line, body);
+		progress_print(ask, &line, begun, f, &shown);
 		/* Jitter of a half: clients that were refused together do not come back together. */
 		if (getrandom(&jitter, sizeof(jitter), 0) != (ssize_t)sizeof(jitter))
 			jitter = 0;
 		jitter = pause / 2 + jitter % (pause / 2);
-		wait_a_while(jitter < left ? jitter : left, stop);
+		wait_a_while(&line, jitter < left ? jitter : left, stop);
 		pause = pause * 2 < BACKOFF_MAX ? pause * 2 : BACKOFF_MAX;
 	}
+	line_close(&line);
 	if (shown)
 		fputs("\r\033[K", stderr);
 	json_decref(body);
@@ -403,7 +622,8 @@ static void stream_lost(struct mp_held *h)
 		status = mp_http_listen_status(h->listen, &o, &error, &f);
 	h->held = false;
 	h->retry_at = mp_now_ns() + RETURN_TRY_NS;
-	if (status == 404 || status == 401 || status == 403) {
+	/* It said "elsewhere": the lease went on in its own place, which it is not. */
+	if (status == 404 || status == 401 || status == 403 || status == 410 || status == 421) {
 		mp_client_refusal(status, error, &f);
 		snprintf(h->why, sizeof(h->why), "%.250s", f.text);
 		h->ended = true;
@@ -428,9 +648,26 @@ enum mp_held_state mp_held_step(struct mp_held *h, int fd, int timeout_ms)
 	return h->ended ? MP_HELD_ENDED : h->held ? MP_HELD_YES : MP_HELD_AWAY;
 }
 
+/* Its server is away: any other takes the holder's word, so that the limit is free again. */
+static void release_elsewhere(struct mp_held *h)
+{
+	const char *id = json_string_value(json_object_get(h->lease, "id"));
+	const char *secret = json_string_value(json_object_get(h->lease, "secret"));
+	char path[128], header[160];
+	struct mp_fail f = {0};
+	json_t *answer = NULL;
+
+	snprintf(path, sizeof(path), "/v1/leases/%s", id);
+	snprintf(header, sizeof(header), "Motorpool-Lease-Secret: %s", secret);
+	mp_client_call_with(h->bundle, NULL, header, "DELETE", path, NULL, &answer, &f);
+	json_decref(answer);
+}
+
 void mp_held_release(struct mp_held *own_held)
 {
 	/* Closing the stream is the release: the server sees its holder go. */
+	if (!own_held->ended && !own_held->held)
+		release_elsewhere(own_held);
 	held_free(own_held);
 }
 

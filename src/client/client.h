@@ -42,6 +42,10 @@ bool mp_bundle_home(char *dir, size_t size);
  */
 int mp_client_call(const struct mp_bundle *b, const char *only, const char *method,
 		   const char *path, json_t *body, json_t **ret_body, struct mp_fail *f);
+/* The same with one more header, "Name: value"; NULL: none. */
+int mp_client_call_with(const struct mp_bundle *b, const char *only, const char *header,
+			const char *method, const char *path, json_t *body, json_t **ret_body,
+			struct mp_fail *f);
 /* The error of an answer that is not 2xx, as sentence and code. */
 void mp_client_refusal(int status, json_t *answer, struct mp_fail *f);
 
@@ -54,6 +58,8 @@ struct mp_ask {
 	const char *const *filters;
 	unsigned nfilters;
 	const char *program;
+	const char *priority;  /* low, normal, high; NULL: normal */
+	const char *placement; /* pack, spread; NULL: as the pool is set */
 	bool progress; /* one line on stderr while waiting */
 	/* A lease without a holder: it ends when nobody uses it for linger_s, or after ttl_s. */
 	bool requested;

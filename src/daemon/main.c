@@ -40,7 +40,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define NAMES_MAX 32
+#define NAMES_MAX     32
+#define STORE_WAIT_MS 60000
 
 struct server {
 	struct mp_options o;
@@ -52,6 +53,77 @@ struct server {
 	struct mp_pool *pool;
 	struct mp_http_server *http;
 };
+
+static int key_add(void *arg, const char *key, const char *value, int64_t revision)
+{
+	(void)value, (void)revision;
+	json_array_append_new(arg, json_string(key));
+	return 0;
+}
+
+/* A file keeps what should have gone with the process that put it. */
+static int mortals_forget(struct mp_store *store, struct mp_fail *f)
+{
+	json_t *keys = json_array(), *key;
+	size_t i;
+	int rc = 0;
+
+	mp_store_list(store, "/alive/", key_add, keys);
+	mp_store_list(store, "/line/", key_add, keys);
+	json_array_foreach(keys, i, key) {
+		struct mp_store_change c = {.key = json_string_value(key)};
+
+		rc |= mp_store_commit(store, NULL, 0, &c, 1, NULL);
+	}
+	json_decref(keys);
+	return rc ? mp_fail_set(f, MP_CODE_CONFIG, "the store cannot be written") : 0;
+}
+
+/* "etcd://HOST:PORT,..." without TLS, "etcds://..." with this server's certificate. */
+static int store_open_shared(const char *state, const char *url, int wait_ms, struct mp_store **ret,
+			     struct mp_fail *f)
+{
+	char ca[4200], cert[4200], key[4200];
+	struct mp_store_etcd c = {.plain = !strncmp(url, "etcd://", 7), .ca_file = ca, .cert_file = cert,
+				  .key_file = key};
+
+	if (!c.plain && strncmp(url, "etcds://", 8))
+		return mp_fail_set(f, MP_CODE_CONFIG, "a store is etcd://HOST:PORT,... or etcds://..., not "
+						      "'%.200s'", url);
+	c.endpoints = strstr(url, "://") + 3;
+	snprintf(ca, sizeof(ca), "%s/ca.crt", state);
+	snprintf(cert, sizeof(cert), "%s/server.crt", state);
+	snprintf(key, sizeof(key), "%s/server.key", state);
+	return mp_store_open_etcd(&c, wait_ms, ret, f);
+}
+
+/* The store that was configured, else the one that this server joined or moved to, else its own file. */
+static int store_open(struct server *s, struct mp_fail *f)
+{
+	char path[4200], url[1024] = "";
+	struct mp_store *inner;
+	FILE *in;
+	int rc;
+
+	snprintf(path, sizeof(path), "%s/store", s->state);
+	in = fopen(path, "re");
+	if (s->o.store)
+		snprintf(url, sizeof(url), "%s", s->o.store);
+	else if (in && !fgets(url, sizeof(url), in))
+		url[0] = 0;
+	if (in)
+		fclose(in);
+	url[strcspn(url, "\n")] = 0;
+	if (url[0]) {
+		rc = store_open_shared(s->state, url, STORE_WAIT_MS, &inner, f);
+	} else {
+		snprintf(path, sizeof(path), "%s/store.db", s->state);
+		rc = mp_store_open_sqlite(path, &inner, f);
+		if (!rc)
+			rc = mortals_forget(inner, f);
+	}
+	return rc < 0 ? -1 : mp_store_open_front(inner, &s->store, f);
+}
 
 static int state_open(struct server *s, struct mp_fail *f)
 {
@@ -78,8 +150,7 @@ static int state_open(struct server *s, struct mp_fail *f)
 	if (flock(s->state_lock, LOCK_EX | LOCK_NB) < 0)
 		return mp_fail_set(f, MP_CODE_CONFIG, "another motorpoold uses %s; stop it, or give "
 						      "this one its own --state", s->state);
-	snprintf(path, sizeof(path), "%s/store.db", s->state);
-	return mp_store_open_sqlite(path, &s->store, f);
+	return store_open(s, f);
 }
 
 static int parts_find(struct server *s, struct mp_fail *f)
@@ -277,7 +348,7 @@ static int demo_bundle(struct server *s, struct mp_fail *f)
 		mp_bundle_close(&b);
 	} else {
 		demo_tokens_revoke(s);
-		if (mp_token_create(s->pool, "demo", MP_ROLE_ADMIN, 0, token, f) < 0)
+		if (mp_token_create(s->pool, "demo", MP_ROLE_ADMIN, MP_PRIORITY_HIGH, 0, token, f) < 0)
 			return -1;
 	}
 	if (mp_bundle_write(dir, s->state, token, server, f) < 0)
@@ -301,12 +372,36 @@ static int first_token(struct server *s, struct mp_fail *f)
 		return 0;
 	snprintf(dir, sizeof(dir), "%s/admin-bundle", s->state);
 	snprintf(server, sizeof(server), "%s:%u", s->name, mp_http_server_port(s->http));
-	if (mp_token_create(s->pool, "admin", MP_ROLE_ADMIN, 0, token, f) < 0 ||
+	if (mp_token_create(s->pool, "admin", MP_ROLE_ADMIN, MP_PRIORITY_HIGH, 0, token, f) < 0 ||
 	    mp_bundle_write(dir, s->state, token, server, f) < 0)
 		return -1;
 	printf("A new pool: the administrator's token bundle is in %s\n", dir);
 	fflush(stdout);
 	return 0;
+}
+
+/*
+ * Under which addresses others reach the API: those that were configured, else
+ * the one that it listens on, else the host's name.
+ */
+static int announce(struct server *s, struct mp_fail *f)
+{
+	char text[1024], listen[64], *save = NULL, *one;
+	unsigned port = mp_http_server_port(s->http), n = 0;
+	const char *api[16];
+	uint16_t ignored;
+
+	if (s->o.announce) {
+		snprintf(text, sizeof(text), "%s", s->o.announce);
+	} else if (s->o.api && address_split(s->o.api, listen, sizeof(listen), &ignored, f) == 0 &&
+		   strcmp(listen, "0.0.0.0") && strcmp(listen, "::")) {
+		snprintf(text, sizeof(text), strchr(listen, ':') ? "[%s]:%u" : "%s:%u", listen, port);
+	} else {
+		snprintf(text, sizeof(text), "%s:%u", s->o.demo ? "127.0.0.1" : s->name, port);
+	}
+	for (one = strtok_r(text, ",", &save); one && n < MP_ARRAY_LEN(api); one = strtok_r(NULL, ",", &save))
+		api[n++] = one;
+	return mp_pool_announce(s->pool, api, n, f);
 }
 
 static int server_run(struct server *s, const sigset_t *signals, struct mp_fail *f)
@@ -315,7 +410,7 @@ static int server_run(struct server *s, const sigset_t *signals, struct mp_fail 
 
 	names_find(s);
 	if (state_open(s, f) < 0 || parts_find(s, f) < 0 || pool_start(s, f) < 0 ||
-	    http_start(s, f) < 0 || (s->o.demo ? demo_bundle(s, f) : first_token(s, f)) < 0)
+	    http_start(s, f) < 0 || announce(s, f) < 0 || (s->o.demo ? demo_bundle(s, f) : first_token(s, f)) < 0)
 		return -1;
 	mp_log(MP_LOG_INFO, "daemon", "ready", "api-port=%u data-port=%u", mp_http_server_port(s->http),
 	       mp_pool_data_port(s->pool));

@@ -110,7 +110,7 @@ def ask(s, text):
 
 
 VARIES = [(r'[0-9a-f]{16}', "LEASE-----------"), (r'"(created|started|worker|pid|time)": \d+', r'"\1": 0'),
-          (r'"(user|host)": "[^"]*"', r'"\1": "X"'), (r'"gpu_seconds": [\d.]+', '"gpu_seconds": 0.5'),
+          (r'"(user|host|version)": "[^"]*"', r'"\1": "X"'), (r'"gpu_seconds": [\d.]+', '"gpu_seconds": 0.5'),
           (r'"(counters)": \{[^}]*\}', r'"\1": {}'), (r"(LEASE-----------  s1 .* demo)  +\S+  +\S+  +", r"\1  X  X  "),
           (r"(\| +[0-9,]+  LEASE-----------) +\S+ +\S+ +", r"\1  X  X  "), (r"127\.0\.0\.1:\d+", "127.0.0.1:0"), (r"Motorpool \d+\.\d+\.\d+( +server|\")", r"Motorpool V\1")]
 

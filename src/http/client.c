@@ -24,6 +24,7 @@
 
 struct mp_http_client {
 	CURL *curl;
+	CURLM *multi; /* keeps the connection, for exchanges and streams alike */
 	char *address, *ca_file, *token, *cert_file, *key_file;
 	bool plain;
 	long connect_ms;
@@ -38,6 +39,7 @@ struct mp_http_client *mp_http_client_new(const struct mp_http_target *t)
 	if (!c)
 		return NULL;
 	c->curl = curl_easy_init();
+	c->multi = curl_multi_init();
 	c->address = strdup(t->address);
 	c->ca_file = t->ca_file ? strdup(t->ca_file) : NULL;
 	c->token = t->token ? strdup(t->token) : NULL;
@@ -45,7 +47,7 @@ struct mp_http_client *mp_http_client_new(const struct mp_http_target *t)
 	c->key_file = t->key_file ? strdup(t->key_file) : NULL;
 	c->plain = t->plain;
 	c->connect_ms = t->connect_ms ? t->connect_ms : 5000;
-	if (!c->curl || !c->address || (t->ca_file && !c->ca_file) || (t->token && !c->token) ||
+	if (!c->curl || !c->multi || !c->address || (t->ca_file && !c->ca_file) || (t->token && !c->token) ||
 	    (t->cert_file && !c->cert_file) || (t->key_file && !c->key_file)) {
 		mp_http_client_free(c);
 		return NULL;
@@ -61,6 +63,8 @@ void mp_http_client_free(struct mp_http_client *own_client)
 		return;
 	if (c->curl)
 		curl_easy_cleanup(c->curl);
+	if (c->multi)
+		curl_multi_cleanup(c->multi);
 	curl_slist_free_all(c->extra);
 	free(c->address);
 	free(c->ca_file);
@@ -202,6 +206,43 @@ static void request_finish(struct mp_http_client *c, struct curl_slist *own_list
 	free(own_text);
 }
 
+static struct mp_http_counts counts;
+
+void mp_http_counts(struct mp_http_counts *ret)
+{
+	ret->connections = __atomic_load_n(&counts.connections, __ATOMIC_RELAXED);
+	ret->requests = __atomic_load_n(&counts.requests, __ATOMIC_RELAXED);
+}
+
+static void count(struct mp_http_client *c)
+{
+	long n = 0;
+
+	curl_easy_getinfo(c->curl, CURLINFO_NUM_CONNECTS, &n);
+	__atomic_add_fetch(&counts.connections, (unsigned)n, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&counts.requests, 1, __ATOMIC_RELAXED);
+}
+
+/* One transfer to its end; its own time limit ends it. */
+static CURLcode perform(struct mp_http_client *c)
+{
+	CURLcode rc = CURLE_FAILED_INIT;
+	int running = 1, left;
+	CURLMsg *m;
+
+	if (curl_multi_add_handle(c->multi, c->curl) != CURLM_OK)
+		return rc;
+	while (running && curl_multi_perform(c->multi, &running) == CURLM_OK)
+		if (running)
+			curl_multi_poll(c->multi, NULL, 0, 1000, NULL);
+	while ((m = curl_multi_info_read(c->multi, &left)))
+		if (m->msg == CURLMSG_DONE && m->easy_handle == c->curl)
+			rc = m->data.result;
+	count(c);
+	curl_multi_remove_handle(c->multi, c->curl);
+	return rc;
+}
+
 static size_t take_body(char *p, size_t size, size_t n, void *to)
 {
 	return mp_buf_add(to, p, size * n) < 0 ? 0 : size * n;
@@ -228,7 +269,7 @@ enum mp_http_outcome mp_http_call(struct mp_http_client *c, const char *method, 
 	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_body);
 	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, &answer);
 	curl_easy_setopt(c->curl, CURLOPT_TIMEOUT_MS, timeout_ms);
-	rc = curl_easy_perform(c->curl);
+	rc = perform(c);
 	curl_easy_getinfo(c->curl, CURLINFO_RESPONSE_CODE, &status);
 	if (rc != CURLE_OK)
 		fail_say(c, rc, f);
@@ -244,7 +285,7 @@ enum mp_http_outcome mp_http_call(struct mp_http_client *c, const char *method, 
 
 struct mp_http_listen {
 	struct mp_http_client *client;
-	CURLM *multi;
+	bool added;
 	struct curl_slist *list;
 	char *text;
 	struct mp_buf in;
@@ -324,15 +365,14 @@ static struct mp_http_listen *listen_open(struct mp_http_client *c, const char *
 	l->arg = arg;
 	l->heard = mp_now_ns();
 	mp_buf_init(&l->in, EVENT_MAX);
-	l->multi = curl_multi_init();
-	if (!l->multi || request_prepare(c, method, path, body, &l->list, &l->text) < 0) {
+	if (request_prepare(c, method, path, body, &l->list, &l->text) < 0) {
 		l->over = true;
 		l->rc = CURLE_COULDNT_CONNECT;
 		return l;
 	}
 	curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, take_events);
 	curl_easy_setopt(c->curl, CURLOPT_WRITEDATA, l);
-	curl_multi_add_handle(l->multi, c->curl);
+	l->added = curl_multi_add_handle(c->multi, c->curl) == CURLM_OK;
 	return l;
 }
 
@@ -360,12 +400,12 @@ int mp_http_listen_step(struct mp_http_listen *l, int fd, int timeout_ms)
 
 	if (l->over)
 		return 0;
-	curl_multi_perform(l->multi, &running);
+	curl_multi_perform(l->client->multi, &running);
 	if (running) {
-		curl_multi_poll(l->multi, &extra, fd >= 0 ? 1 : 0, timeout_ms, NULL);
-		curl_multi_perform(l->multi, &running);
+		curl_multi_poll(l->client->multi, &extra, fd >= 0 ? 1 : 0, timeout_ms, NULL);
+		curl_multi_perform(l->client->multi, &running);
 	}
-	while ((m = curl_multi_info_read(l->multi, &left)))
+	while ((m = curl_multi_info_read(l->client->multi, &left)))
 		if (m->msg == CURLMSG_DONE) {
 			l->rc = m->data.result;
 			l->over = true;
@@ -396,9 +436,9 @@ void mp_http_listen_close(struct mp_http_listen *own_listen)
 
 	if (!l)
 		return;
-	if (l->multi) {
-		curl_multi_remove_handle(l->multi, l->client->curl);
-		curl_multi_cleanup(l->multi);
+	if (l->added) {
+		count(l->client);
+		curl_multi_remove_handle(l->client->multi, l->client->curl);
 	}
 	request_finish(l->client, l->list, l->text);
 	mp_buf_fini(&l->in);

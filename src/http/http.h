@@ -101,6 +101,12 @@ const char *mp_http_client_address(const struct mp_http_client *c);
 /* An extra header for every following request, "Name: value"; NULL clears all. */
 void mp_http_client_header(struct mp_http_client *c, const char *line);
 
+/* Connections (so handshakes) and requests of this process so far. */
+struct mp_http_counts {
+	unsigned connections, requests;
+};
+void mp_http_counts(struct mp_http_counts *ret);
+
 /* One exchange, blocking at most timeout_ms; *ret_body is a new reference or NULL. */
 enum mp_http_outcome mp_http_call(struct mp_http_client *c, const char *method, const char *path,
 				  json_t *body, long timeout_ms, int *ret_status,

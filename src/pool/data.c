@@ -343,6 +343,8 @@ static void *serve(void *arg)
 		wait = half_open_tick(p, mp_now_ns());
 		pthread_mutex_lock(&p->lock);
 		other = mp_lease_tick_locked(p, mp_now_ns());
+		wait = other < wait ? other : wait;
+		other = mp_pool_refresh_locked(p, mp_now_ns());
 		stop = p->stopping;
 		pthread_mutex_unlock(&p->lock);
 		wait = other < wait ? other : wait;

@@ -182,7 +182,7 @@ int mp_device_probe(struct mp_pool *p, const char *offer, uint64_t reserve, stru
 		}
 		d->reserve = reserve;
 		d->memory -= reserve;
-		d->disabled = !is_offered(offer, d->uuid);
+		d->disabled = d->unoffered = !is_offered(offer, d->uuid);
 	}
 	p->ndevices = n;
 	rc = 0;

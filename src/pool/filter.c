@@ -206,6 +206,18 @@ int mp_filter_parse(struct mp_filters *to, const char *text, struct mp_fail *f)
 	return 0;
 }
 
+const char *mp_filter_print(const struct mp_filter *x, char *to, size_t size)
+{
+	size_t i, k;
+
+	for (i = 0; i + 1 < MP_ARRAY_LEN(keys) && keys[i].key != x->key; i++)
+		;
+	for (k = 0; k + 1 < MP_ARRAY_LEN(ops) && ops[k].op != x->op; k++)
+		;
+	snprintf(to, size, "%s%s%s", keys[i].name, ops[k].sign, x->text);
+	return to;
+}
+
 /* A part of it in any case of letters; with a glob, the whole. */
 static bool name_match(const char *pattern, const char *name)
 {

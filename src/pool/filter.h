@@ -15,6 +15,7 @@
 #include "base/fail.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #define MP_FILTERS_MAX 32
@@ -55,6 +56,8 @@ struct mp_filter_facts {
 /* Adds one; -1 with a sentence. */
 int mp_filter_parse(struct mp_filters *to, const char *text, struct mp_fail *f);
 bool mp_filter_match(const struct mp_filters *filters, const struct mp_filter_facts *facts);
+/* As it could be written: KEY OP VALUE. */
+const char *mp_filter_print(const struct mp_filter *x, char *to, size_t size);
 /* Does any filter name this key? */
 bool mp_filter_has(const struct mp_filters *filters, enum mp_filter_key key);
 /* For documents: false past the end. */

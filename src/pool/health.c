@@ -3,7 +3,8 @@
  * Health of this server: named checks, each with what to do when it is not well.
  * A table; a check is one function that needs no other.
  */
-#include "pool/state.h"
+#include "pool/peer.h"
+#include "base/version.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -49,8 +50,57 @@ static void check_store(struct mp_pool *p, struct finding *f)
 
 static void check_voters(struct mp_pool *p, struct finding *f)
 {
-	(void)p;
-	say(f, GRADE_OK, "one server with its own store: it is the majority");
+	struct mp_store_voters v;
+	char away[200] = "";
+	unsigned i;
+
+	mp_store_describe(p->store, &v);
+	if (!v.shared) {
+		say(f, GRADE_OK, "one server with its own store: it is the majority");
+		return;
+	}
+	for (i = 0; i < v.n; i++)
+		if (!v.voter[i].good)
+			snprintf(away + strlen(away), sizeof(away) - strlen(away), "%s%.40s", away[0] ? ", " : "; away: ",
+				 v.voter[i].name);
+	say(f, !v.majority ? GRADE_FAIL : v.good < v.n ? GRADE_WARN : GRADE_OK, "%u of %u voters answer%s%.150s",
+	    v.good, v.n, v.majority ? "" : ", which is no majority", away);
+}
+
+static int server_old(void *arg, const char *key, const char *value, int64_t revision)
+{
+	char *names = arg;
+
+	(void)revision;
+	if (!strstr(value, "\"version\":\"" MP_VERSION "\"") && strlen(names) < 150)
+		snprintf(names + strlen(names), 200 - strlen(names), "%s%.40s", names[0] ? ", " : "",
+			 key + strlen("/servers/"));
+	return 0;
+}
+
+static void check_versions(struct mp_pool *p, struct finding *f)
+{
+	char names[200] = "";
+
+	mp_store_list(p->store, "/servers/", server_old, names);
+	say(f, names[0] ? GRADE_WARN : GRADE_OK, names[0] ? "other releases than " MP_VERSION " run on %s"
+							  : "every server has this release%s", names);
+}
+
+static void check_servers(struct mp_pool *p, struct finding *f)
+{
+	struct peers all;
+	char names[200] = "";
+	unsigned i;
+
+	if (mp_peers_load(p, &all) < 0)
+		return;
+	for (i = 0; i < all.n; i++)
+		if (!all.peer[i].alive && strlen(names) < 150)
+			snprintf(names + strlen(names), sizeof(names) - strlen(names), "%s%.40s",
+				 names[0] ? ", " : "", all.peer[i].name);
+	say(f, names[0] ? GRADE_WARN : GRADE_OK, names[0] ? "lost: %s" : "every server of the pool is alive%s", names);
+	mp_peers_free(&all);
 }
 
 static void check_worker(struct mp_pool *p, struct finding *f)
@@ -190,7 +240,10 @@ static const struct {
 } checks[] = {
 	{"devices", "enable devices, or take them off 'offer' in the configuration", check_devices},
 	{"store", "free the disk, or repair its permissions; running programs are not touched", check_store},
-	{"voters", "", check_voters},
+	{"voters", "start the store's other members; what runs goes on, nothing new is given without a majority",
+	 check_voters},
+	{"servers", "start it, or 'motorpool server remove'", check_servers},
+	{"versions", "install one release on all servers", check_versions},
 	{"worker", "install the package again", check_worker},
 	{"disk", "free space under the state directory", check_disk},
 	{"open-files", "raise LimitNOFILE of the service", check_files},
@@ -208,17 +261,22 @@ json_t *mp_pool_health(struct mp_pool *p)
 	struct finding f;
 	size_t i;
 
-	pthread_mutex_lock(&p->lock);
 	for (i = 0; i < MP_ARRAY_LEN(checks); i++) {
 		memset(&f, 0, sizeof(f));
-		checks[i].check(p, &f);
+		/* These ask others, which takes time. */
+		if (checks[i].check == check_voters || checks[i].check == check_store) {
+			checks[i].check(p, &f);
+		} else {
+			pthread_mutex_lock(&p->lock);
+			checks[i].check(p, &f);
+			pthread_mutex_unlock(&p->lock);
+		}
 		json_array_append_new(rows,
 				      json_pack("{s:s, s:s, s:s, s:s, s:s}", "check", checks[i].name,
 						"where", p->name, "state", word[f.grade], "text",
 						f.text, "remedy",
 						f.grade == GRADE_OK ? "" : checks[i].remedy));
 	}
-	pthread_mutex_unlock(&p->lock);
 	return json_pack("{s:i, s:I, s:o}", "schema_version", 1, "time", (json_int_t)time(NULL),
 			 "checks", rows);
 }

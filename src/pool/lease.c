@@ -120,9 +120,10 @@ static json_t *lease_record(struct mp_pool *p, const struct lease *l)
 	mp_hex_print(l->secret_hash, SHA256_BYTES, hash);
 	for (i = 0; i < l->n; i++)
 		json_array_append_new(slices,
-				      json_pack("{s:s, s:I}", "uuid",
+				      json_pack("{s:s, s:I, s:I}", "uuid",
 						p->devices[l->slice[i].device].uuid, "bytes",
-						(json_int_t)l->slice[i].bytes));
+						(json_int_t)l->slice[i].bytes, "used",
+						(json_int_t)mp_account_used(l->account, i)));
 	for (s = l->sessions; s; s = s->next) {
 		mp_hex_print(s->id, SESSION_BYTES, id);
 		json_array_append_new(sessions,
@@ -140,11 +141,25 @@ static json_t *lease_record(struct mp_pool *p, const struct lease *l)
 	return j;
 }
 
+char *mp_lease_record_locked(struct mp_pool *p, const struct lease *l)
+{
+	json_t *j = lease_record(p, l);
+	char *text = json_dumps(j, JSON_COMPACT);
+
+	json_decref(j);
+	return text;
+}
+
+void mp_lease_keys_locked(struct mp_pool *p, const struct lease *l, char key[256], char use[256])
+{
+	key_print(p, l, key);
+	snprintf(use, 256, "/use/%s/%s/%s", l->client, p->name, l->id);
+}
+
 /* A new lease (f not NULL) is bounded by the limits: 0, MP_LIMIT_OVER, or -1. */
 static int lease_store(struct mp_pool *p, const struct lease *l, struct mp_fail *f)
 {
-	json_t *j = lease_record(p, l);
-	char key[256], *text = json_dumps(j, JSON_COMPACT);
+	char key[256], *text = mp_lease_record_locked(p, l);
 	int rc = -1;
 
 	key_print(p, l, key);
@@ -152,14 +167,19 @@ static int lease_store(struct mp_pool *p, const struct lease *l, struct mp_fail 
 		rc = f ? mp_limit_enter_locked(p, l, key, text, f)
 		       : mp_store_put(p->store, key, text);
 	free(text);
-	json_decref(j);
 	return rc;
 }
 
 void mp_lease_store_locked(struct mp_pool *p, struct lease *l)
 {
-	if (lease_store(p, l, NULL) < 0)
-		mp_log(MP_LOG_ERROR, "pool", "lease-not-stored", "id=%s", l->id);
+	unsigned i;
+
+	for (i = 0, l->used_told = 0; i < l->n; i++)
+		l->used_told += mp_account_used(l->account, i);
+	if (lease_store(p, l, NULL)) {
+		p->dirty = true;
+		mp_log(MP_LOG_WARN, "pool", "lease-not-stored", "id=%s", l->id);
+	}
 }
 
 static void lease_forget(struct mp_pool *p, const struct lease *l)
@@ -167,8 +187,11 @@ static void lease_forget(struct mp_pool *p, const struct lease *l)
 	char key[256], path[4096];
 
 	key_print(p, l, key);
-	if (mp_limit_leave_locked(p, l, key) < 0)
-		mp_log(MP_LOG_ERROR, "pool", "lease-not-forgotten", "id=%s", l->id);
+	/* What the store could not be told now it is told later. */
+	if (mp_limit_leave_locked(p, l, key)) {
+		p->dirty = true;
+		mp_log(MP_LOG_WARN, "pool", "lease-not-forgotten", "id=%s", l->id);
+	}
 	account_path(p, l, path, sizeof(path));
 	unlink(path);
 }
@@ -313,64 +336,48 @@ static struct lease *request_find(struct mp_pool *p, const struct mp_lease_reque
 	return NULL;
 }
 
-/*
- * Placement among the devices that the request's filters let through: they are
- * copied, and what was chosen is named by its place in the whole table again.
- */
-static int place_filtered(struct mp_pool *p, const struct mp_lease_request *q,
-			  struct placement *ret, struct mp_fail *f)
+/* Reasons to give nothing at all, before looking at devices. */
+static int grant_allowed(struct mp_pool *p, const struct mp_lease_request *q, struct mp_fail *f)
 {
-	struct device *some = calloc(p->ndevices, sizeof(*some));
-	struct mp_filter_facts facts = {.address = p->address, .hostname = p->name,
-					.cuda_version = p->cuda_version,
-					.driver_version = p->driver_version};
-	unsigned i, n = 0;
-	bool mixed;
-	int rc;
+	if (!p->ndevices)
+		return mp_fail_set(f, MP_CODE_NEVER, "the server %s has no devices", p->name);
+	if (!mp_store_writable(p->store))
+		return mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+	if (p->frozen)
+		return mp_fail_set(f, MP_CODE_BUSY, "nothing is given now: %s", p->frozen);
+	if (p->draining)
+		return mp_fail_set(f, MP_CODE_BUSY, "nothing is given now: the server %s is draining",
+				   p->name);
+	return mp_line_yield_locked(p, q, f);
+}
 
-	if (!some)
-		return mp_fail_set(f, MP_CODE_FAILED, "the server is out of memory");
-	for (i = 0; i < p->ndevices; i++) {
-		facts.uuid = p->devices[i].uuid;
-		facts.name = p->devices[i].name;
-		facts.capability = p->devices[i].capability;
-		facts.index = p->devices[i].index;
-		facts.memory = p->devices[i].memory;
-		if (mp_filter_match(q->filters, &facts))
-			some[n++] = p->devices[i];
-	}
-	mixed = mp_filter_has(q->filters, MP_FILTER_DEVICE_NAME) ||
-		mp_filter_has(q->filters, MP_FILTER_DEVICE_ID);
-	if (n < q->want.n)
-		rc = mp_fail_set(f, MP_CODE_NEVER, "%u of the %u devices of %s pass%s the filters, and "
-						   "%u %s asked for", n, p->ndevices, p->name,
-				 n == 1 ? "es" : "", q->want.n, q->want.n == 1 ? "was" : "were");
-	else
-		rc = mp_place(some, n, &q->want, p->spread, mixed, p->name, ret, f);
-	for (i = 0; !rc && i < q->want.n; i++)
-		ret->device[i] = some[ret->device[i]].index;
-	free(some);
-	return rc;
+static uint64_t largest_device(const struct mp_pool *p)
+{
+	uint64_t most = 1;
+	unsigned i;
+
+	for (i = 0; i < p->ndevices; i++)
+		most = p->devices[i].memory > most ? p->devices[i].memory : most;
+	return most;
 }
 
 static struct lease *grant_locked(struct mp_pool *p, const struct mp_lease_request *q,
 				  struct mp_fail *f)
 {
+	bool spread = q->placement ? q->placement > 0
+				   : p->spread || mp_setting_is(p, "placement", "spread");
+	struct mp_filter_facts facts;
 	struct placement at;
 	struct lease *l;
 	int rc;
 
-	if (!p->ndevices) {
-		mp_fail_set(f, MP_CODE_NEVER, "the server %s has no devices", p->name);
+	if (grant_allowed(p, q, f) < 0)
 		return NULL;
-	}
-	if (q->filters && q->filters->n
-		    ? place_filtered(p, q, &at, f) < 0
-		    : mp_place(p->devices, p->ndevices, &q->want, p->spread, false, p->name, &at,
-			       f) < 0) {
+	mp_facts_own(p, &facts);
+	if (mp_place_filtered(p->devices, p->ndevices, &facts, q, spread, p->name, &at, f) < 0) {
 		/* Over one's limit there is nothing to wait for. */
 		if (f->code == MP_CODE_BUSY)
-			mp_limit_check_locked(p, q->client, &q->want, f);
+			mp_limit_check(p, q->client, &q->want, largest_device(p), f);
 		return NULL;
 	}
 	l = lease_new(q, &at);
@@ -387,9 +394,7 @@ static struct lease *grant_locked(struct mp_pool *p, const struct mp_lease_reque
 		lease_forget(p, l);
 		lease_free(l);
 		if (rc != MP_LIMIT_OVER)
-			mp_fail_set(f, MP_CODE_QUORUM, "the pool's store cannot be written now, so "
-						       "no lease is given; running programs are not "
-						       "touched");
+			mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
 		return NULL;
 	}
 	lease_charge(p, l);
@@ -491,6 +496,7 @@ static void lease_finish(struct mp_pool *p, struct lease *l)
 	state_move(l, LEASE_GONE);
 	mp_history_lease_locked(p, l);
 	lease_uncharge(p, l);
+	p->freed_ns = mp_now_ns();
 	lease_forget(p, l);
 	for (at = &p->leases; *at != l; at = &(*at)->next)
 		;
@@ -768,6 +774,7 @@ void mp_lease_adopt(struct mp_pool *p)
 		}
 		json_decref(j);
 	}
+	mp_lease_strays_end(p);
 	pthread_mutex_unlock(&p->lock);
 	json_decref(a.records);
 }

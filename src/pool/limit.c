@@ -113,7 +113,14 @@ static int check_one(struct mp_pool *p, const char *whose, int64_t limit, const 
 	if (limit < 0)
 		return 0;
 	if (mp_store_list(p->store, prefix, sum_add, &sum) < 0)
-		return mp_fail_set(f, MP_CODE_QUORUM, "the pool's store cannot be read now");
+		return mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+	if (sum + cost <= limit)
+		return 0;
+	/* Before anyone is refused: what was released on another server a moment ago may not be seen yet. */
+	sum = 0;
+	if (mp_store_sync(p->store, prefix) < 0 ||
+	    mp_store_list(p->store, prefix, sum_add, &sum) < 0)
+		return mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
 	if (sum + cost <= limit)
 		return 0;
 	return mp_fail_set(f, MP_CODE_LIMIT, "over the limit of %s: %s of %s devices in use, and %s "
@@ -137,17 +144,13 @@ static void use_key(struct mp_pool *p, const struct lease *l, char key[256])
 	snprintf(key, 256, "/use/%s/%s/%s", l->client, p->name, l->id);
 }
 
-int mp_limit_check_locked(struct mp_pool *p, const char *client, const struct mp_want *w,
-			  struct mp_fail *f)
+int mp_limit_check(struct mp_pool *p, const char *client, const struct mp_want *w, uint64_t largest,
+		   struct mp_fail *f)
 {
 	int64_t cost = (int64_t)w->n * (w->fraction || w->bytes ? w->fraction : MP_MILLION);
-	uint64_t largest = 1;
 	char prefix[128];
-	unsigned i;
 
 	/* At least what it would cost on the largest device. */
-	for (i = 0; i < p->ndevices; i++)
-		largest = p->devices[i].memory > largest ? p->devices[i].memory : largest;
 	if (w->bytes && (int64_t)(w->bytes / largest) < MP_MILLION &&
 	    (int64_t)((unsigned __int128)w->bytes * MP_MILLION / largest) * w->n > cost)
 		cost = (int64_t)((unsigned __int128)w->bytes * MP_MILLION / largest) * w->n;

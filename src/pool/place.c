@@ -8,6 +8,8 @@
  */
 #include "pool/state.h"
 
+#include "pool/filter.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,4 +208,60 @@ int mp_place(const struct device *devices, unsigned n, const struct mp_want *wan
 		}
 	}
 	return busy(devices, n, want, server, f);
+}
+
+void mp_facts_own(struct mp_pool *p, struct mp_filter_facts *ret)
+{
+	const char *api = json_string_value(json_array_get(p->api, 0)), *colon;
+	static _Thread_local char address[64];
+
+	memset(ret, 0, sizeof(*ret));
+	colon = api ? strrchr(api, ':') : NULL;
+	snprintf(address, sizeof(address), "%.*s", colon ? (int)(colon - api) : 0, api ? api : "");
+	ret->address = address;
+	ret->hostname = p->name;
+	ret->cuda_version = p->cuda_version;
+	ret->driver_version = p->driver_version;
+}
+
+/*
+ * The devices that pass are copied, and what was chosen is named by its place in
+ * the whole table again.
+ */
+int mp_place_filtered(const struct device *devices, unsigned n, const struct mp_filter_facts *server,
+		      const struct mp_lease_request *q, bool spread, const char *name,
+		      struct placement *ret, struct mp_fail *f)
+{
+	struct mp_filter_facts facts = *server;
+	struct device *some;
+	unsigned i, left = 0;
+	bool mixed;
+	int rc;
+
+	if (!q->filters || !q->filters->n)
+		return mp_place(devices, n, &q->want, spread, false, name, ret, f);
+	some = calloc(n, sizeof(*some));
+	if (!some)
+		return mp_fail_set(f, MP_CODE_FAILED, "the server is out of memory");
+	for (i = 0; i < n; i++) {
+		facts.uuid = devices[i].uuid;
+		facts.name = devices[i].name;
+		facts.capability = devices[i].capability;
+		facts.index = devices[i].index;
+		facts.memory = devices[i].memory;
+		if (mp_filter_match(q->filters, &facts))
+			some[left++] = devices[i];
+	}
+	mixed = mp_filter_has(q->filters, MP_FILTER_DEVICE_NAME) ||
+		mp_filter_has(q->filters, MP_FILTER_DEVICE_ID);
+	if (left < q->want.n)
+		rc = mp_fail_set(f, MP_CODE_NEVER, "%u of the %u devices of %s pass%s the filters, and "
+						   "%u %s asked for", left, n, name, left == 1 ? "es" : "",
+				 q->want.n, q->want.n == 1 ? "was" : "were");
+	else
+		rc = mp_place(some, left, &q->want, spread, mixed, name, ret, f);
+	for (i = 0; !rc && i < q->want.n; i++)
+		ret->device[i] = some[ret->device[i]].index;
+	free(some);
+	return rc;
 }

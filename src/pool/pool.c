@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening, closing and showing the pool of one server. */
-#include "pool/state.h"
+#include "pool/peer.h"
 #include "store/journal.h"
+#include "base/version.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -13,7 +14,9 @@
 
 static void pool_free(struct mp_pool *p)
 {
+	mp_line_free_all(p);
 	mp_lease_free_all(p);
+	json_decref(p->api);
 	mp_journal_close(p->journal);
 	if (p->epoll >= 0)
 		close(p->epoll);
@@ -44,7 +47,7 @@ int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 	p->worker = strdup(config->worker);
 	p->driver = config->driver ? strdup(config->driver) : NULL;
 	p->spread = config->spread;
-	snprintf(p->address, sizeof(p->address), "%s", config->address ? config->address : "");
+	p->writable = true;
 	p->liveness_ms = config->liveness_ms ? config->liveness_ms : LIVENESS_MS;
 	if (!p->name || !p->state_dir || !p->worker || (config->driver && !p->driver)) {
 		pool_free(p);
@@ -61,6 +64,12 @@ int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 		mp_data_stop(p);
 		pool_free(p);
 		return -1;
+	}
+	{
+		struct mp_store_voters voters;
+
+		mp_store_describe(p->store, &voters);
+		p->shared = voters.shared;
 	}
 	mp_lease_adopt(p);
 	if (mp_data_start(p, f) < 0) {
@@ -178,29 +187,16 @@ json_t *mp_lease_show(struct mp_pool *p, const char *id)
 	return j;
 }
 
-static json_t *device_json(const struct device *d)
+static json_t *own_server_locked(struct mp_pool *p, const struct peer *e)
 {
-	uint64_t left = d->disabled || d->exclusive ? 0 : d->memory - d->charged;
-
-	return json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:b, s:s}", "index", (int)d->index,
-			 "uuid", d->uuid, "name", d->name, "capability", d->capability, "memory",
-			 (json_int_t)d->memory, "free", (json_int_t)left, "reserve", (json_int_t)d->reserve, "leases", (int)d->leases,
-			 "exclusive", d->exclusive, "state", d->disabled ? "disabled" : "ok");
-}
-
-json_t *mp_pool_list(struct mp_pool *p)
-{
-	json_t *devices = json_array(), *leases = json_array(), *server;
-	struct lease *l;
+	json_t *devices = json_array(), *server;
 	unsigned i;
 
-	pthread_mutex_lock(&p->lock);
 	for (i = 0; i < p->ndevices; i++)
-		json_array_append_new(devices, device_json(&p->devices[i]));
-	for (l = p->leases; l; l = l->next)
-		json_array_insert_new(leases, 0, lease_json(p, l));
-	server = json_pack("{s:s, s:s, s:s, s:s, s:o}", "name", p->name, "state", "ok",
-			   "driver_version", p->driver_version, "cuda_version", p->cuda_version,
+		json_array_append_new(devices, mp_device_json(&p->devices[i]));
+	server = json_pack("{s:s, s:s, s:s, s:s, s:s, s:O?, s:o}", "name", p->name, "state",
+			   e ? mp_peer_state(e) : "ok", "version", MP_VERSION, "driver_version",
+			   p->driver_version, "cuda_version", p->cuda_version, "api", p->api,
 			   "devices", devices);
 	json_object_set_new(server, "counters",
 			    json_pack("{s:I, s:I, s:I, s:I, s:I}", "granted",
@@ -208,7 +204,33 @@ json_t *mp_pool_list(struct mp_pool *p)
 				      "workers", (json_int_t)p->workers_started, "bad_hellos",
 				      (json_int_t)p->bad_hellos, "bad_tokens",
 				      (json_int_t)p->bad_tokens));
+	return server;
+}
+
+/* This server from its own tables, the others from the store. */
+json_t *mp_pool_list(struct mp_pool *p)
+{
+	json_t *servers = json_array(), *leases = json_array(), *one;
+	struct peers all = {0};
+	struct lease *l;
+	unsigned i;
+	size_t k;
+
+	mp_peers_load(p, &all);
+	pthread_mutex_lock(&p->lock);
+	if (!mp_peer_find(&all, p->name, strlen(p->name)))
+		json_array_append_new(servers, own_server_locked(p, NULL));
+	for (i = 0; i < all.n; i++)
+		json_array_append_new(servers, all.peer[i].self ? own_server_locked(p, &all.peer[i])
+								: mp_peer_json(&all.peer[i]));
+	for (l = p->leases; l; l = l->next)
+		json_array_insert_new(leases, 0, lease_json(p, l));
 	pthread_mutex_unlock(&p->lock);
-	return json_pack("{s:i, s:[o], s:o}", "schema_version", 1, "servers", server, "leases",
-			 leases);
+	for (i = 0; i < all.n; i++)
+		if (!all.peer[i].self)
+			json_array_foreach(all.peer[i].leases, k, one)
+				json_array_append_new(leases, mp_peer_lease_json(&all.peer[i], one));
+	mp_peers_free(&all);
+	return json_pack("{s:i, s:o, s:o, s:o}", "schema_version", 1, "servers", servers, "leases",
+			 leases, "line", mp_line_json(p));
 }

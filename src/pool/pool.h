@@ -26,7 +26,6 @@ struct mp_pool;
 
 struct mp_pool_config {
 	const char *name;	/* of this server, shown in lists */
-	const char *address;	/* its address, for filters; NULL: unknown */
 	const char *state_dir;	/* exists, writable */
 	const char *worker;	/* path of motorpool-worker */
 	const char *driver;	/* driver library: path or loader name; NULL: no devices */
@@ -40,6 +39,12 @@ struct mp_pool_config {
 /* Probes the driver in a child process, listens, takes over what a former daemon left. */
 int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 		 struct mp_pool **ret_pool, struct mp_fail *f);
+/*
+ * Tells the pool that this server is there, under these addresses of its API
+ * (HOST:PORT).  -1 when the pool does not want it: another of the same name, a
+ * newer schema, a server that was removed.
+ */
+int mp_pool_announce(struct mp_pool *p, const char *const *api, unsigned n, struct mp_fail *f);
 /* Leaves workers running: they hold their own sockets. */
 void mp_pool_close(struct mp_pool *own_pool);
 /* Before the holders' connections are closed: leases stay, for the next daemon to adopt. */
@@ -58,7 +63,14 @@ struct mp_identity {
 	char token[16];	 /* the token's id */
 	char client[64]; /* whose it is */
 	enum mp_role role;
+	unsigned priority; /* the highest that it may ask for */
 };
+
+/* Of requests that wait: low, normal, high. */
+enum { MP_PRIORITY_LOW, MP_PRIORITY_NORMAL, MP_PRIORITY_HIGH, MP_PRIORITIES };
+const char *mp_priority_name(unsigned priority);
+/* MP_PRIORITIES when unknown. */
+unsigned mp_priority_find(const char *name);
 
 #define MP_TOKEN_TEXT 80 /* bytes for "mpt_<id>_<secret>" */
 
@@ -67,8 +79,8 @@ const char *mp_role_name(enum mp_role role);
 enum mp_role mp_role_find(const char *name);
 
 /* Make a token; its text is in *ret_text alone, only a hash is kept. lifetime_s 0: a year. */
-int mp_token_create(struct mp_pool *p, const char *client, enum mp_role role, int64_t lifetime_s,
-		    char ret_text[MP_TOKEN_TEXT], struct mp_fail *f);
+int mp_token_create(struct mp_pool *p, const char *client, enum mp_role role, unsigned priority,
+		    int64_t lifetime_s, char ret_text[MP_TOKEN_TEXT], struct mp_fail *f);
 /* Who shows this token?  0, or -1 with a sentence and an mp_code in f->code. */
 int mp_token_check(struct mp_pool *p, const char *text, struct mp_identity *ret, struct mp_fail *f);
 /* An array of every token, without secrets. */
@@ -97,6 +109,7 @@ struct mp_lease_request {
 	const char *token; /* id of the token that asked: its revocation ends the lease */
 	const char *user, *host, *program; /* claims; may be NULL */
 	const struct mp_filters *filters;  /* may be NULL */
+	int placement;			   /* -1 pack, 1 spread, 0 as the pool is set */
 	int64_t ttl_s;			   /* ends after this, used or not; 0: none */
 	int64_t linger_s; /* without a holder: ends so long after the last process left; 0: 600 */
 	bool holder;	  /* ends with its holder */
@@ -135,6 +148,40 @@ bool mp_lease_client(struct mp_pool *p, const char *id, char ret_client[64]);
 int mp_lease_end(struct mp_pool *p, const char *id, const char *why, struct mp_fail *f);
 /* NULL when there is none of that id. */
 json_t *mp_lease_show(struct mp_pool *p, const char *id);
+
+/*
+ * Which servers could grant this now, the best first: {offers: [{server, api,
+ * self}]}.  NULL with a sentence and MP_CODE_BUSY, MP_CODE_NEVER, ... in f->code.
+ */
+json_t *mp_pool_offers(struct mp_pool *p, const struct mp_lease_request *q, struct mp_fail *f);
+/*
+ * A lease that is not on this server.  `why` not NULL: end it, with its secret or
+ * because the caller may.  MP_CODE_ELSEWHERE: ask its server, at one of *ret_api
+ * (the caller's reference; may be NULL).
+ */
+int mp_lease_away(struct mp_pool *p, const char *id, const char *secret, bool may, const char *why,
+		  json_t **ret_api, struct mp_fail *f);
+
+/* ---- Waiting ---- */
+
+/* A client that waits: `tell` as for holders; events "place" {place, of} and "try". */
+struct mp_waiter {
+	void (*tell)(struct mp_waiter *w, const char *event, json_t *own_data);
+	bool gone; /* guarded by the pool's lock */
+};
+int mp_line_enter(struct mp_pool *p, const struct mp_lease_request *q, unsigned priority,
+		  struct mp_waiter *w, struct mp_fail *f);
+/* Entered or not. */
+void mp_line_leave(struct mp_pool *p, struct mp_waiter *w);
+
+/* ---- Servers, devices, settings ---- */
+
+int mp_server_drain(struct mp_pool *p, const char *name, bool drain, struct mp_fail *f);
+/* Forget a server that is down, its leases with it. */
+int mp_server_remove(struct mp_pool *p, const char *name, struct mp_fail *f);
+int mp_device_enable(struct mp_pool *p, const char *uuid, bool enable, struct mp_fail *f);
+int mp_setting_set(struct mp_pool *p, const char *name, const char *value, struct mp_fail *f);
+json_t *mp_setting_list(struct mp_pool *p);
 
 /* ---- Limits ---- */
 

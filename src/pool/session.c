@@ -267,7 +267,7 @@ int mp_session_adopt_locked(struct mp_pool *p, struct lease *l, pid_t worker, ui
  * which may be hostile: a pid in it is believed only when the process's own
  * command line names the lease.
  */
-static bool worker_of(pid_t pid, const struct lease *l)
+static bool worker_of(pid_t pid, const char *id)
 {
 	char path[64], text[8192];
 	const char *at, *end;
@@ -285,9 +285,31 @@ static bool worker_of(pid_t pid, const struct lease *l)
 	text[n] = 0;
 	end = text + n;
 	for (at = text; at < end; at += strlen(at) + 1)
-		if (!strcmp(at, "--lease") && at + 8 < end && !strcmp(at + 8, l->id))
+		if (!strcmp(at, "--lease") && at + 8 < end && !strcmp(at + 8, id))
 			return true;
 	return false;
+}
+
+void mp_session_end_strays(struct mp_pool *p, const char *id, const char *account)
+{
+	int fd = open(account, O_RDWR | O_CLOEXEC | O_NOFOLLOW), pidfd;
+	struct mp_account *a = NULL;
+	struct mp_account_entry e;
+	unsigned i;
+
+	(void)p;
+	if (fd >= 0 && mp_account_open(fd, &a) == 0)
+		for (i = 0; mp_account_entry(a, i, &e); i++) {
+			pidfd = e.pid > 1 ? (int)syscall(SYS_pidfd_open, e.pid, 0u) : -1;
+			/* The process is held by its descriptor before its name is looked at. */
+			if (pidfd >= 0 && worker_of(e.pid, id))
+				syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0u);
+			if (pidfd >= 0)
+				close(pidfd);
+		}
+	mp_account_close(a);
+	if (fd >= 0)
+		close(fd);
 }
 
 void mp_session_adopt_strays_locked(struct mp_pool *p, struct lease *l)
@@ -300,7 +322,7 @@ void mp_session_adopt_strays_locked(struct mp_pool *p, struct lease *l)
 	for (i = 0; mp_account_entry(l->account, i, &e); i++) {
 		for (s = l->sessions; s && s->worker != e.pid; s = s->next)
 			;
-		if (e.pid > 1 && !s && worker_of(e.pid, l))
+		if (e.pid > 1 && !s && worker_of(e.pid, l->id))
 			mp_session_adopt_locked(p, l, e.pid, mp_process_start(e.pid), no_id, 0, "");
 	}
 }

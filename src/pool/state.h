@@ -30,7 +30,8 @@ struct device {
 	uint64_t charged; /* sum of the slices on it */
 	unsigned leases;
 	bool exclusive; /* lent whole */
-	bool disabled;
+	bool unoffered; /* by this server's configuration */
+	bool disabled;	/* not offered, for whatever reason */
 };
 
 /* One client process, served by one worker. */
@@ -72,6 +73,7 @@ struct lease {
 	int account_fd;
 	struct session *sessions;
 	unsigned nsessions;
+	uint64_t used_told; /* sum of used memory when the store was told last */
 	struct mp_holder *holder;
 	uint64_t holder_deadline; /* ns: ends when nobody holds it by then; 0: none */
 	uint64_t kill_deadline;	  /* ns: SIGKILL follows SIGTERM */
@@ -98,7 +100,9 @@ struct mp_pool {
 	struct mp_store *store;
 	struct mp_journal *journal;
 	char *name, *state_dir, *worker, *driver;
-	char address[64]; /* under which clients reach this server, for filters */
+	char id[17]; /* of the state directory: the same name elsewhere is another server */
+	json_t *api; /* addresses of the API, as told to clients */
+	bool shared; /* the store serves several servers */
 	bool spread;
 	unsigned liveness_ms;
 	char driver_version[32], cuda_version[16];
@@ -112,6 +116,15 @@ struct mp_pool {
 	int epoll, wake;
 	bool stopping, detached, thread_runs;
 	pthread_t thread;
+	/* keep.c: agreeing with the store */
+	bool announced, draining, writable;
+	bool dirty;    /* the store has not heard of everything */
+	bool moved;    /* atomic: it has changed since it was looked at */
+	const char *frozen; /* no leases are given, for this reason */
+	uint64_t refreshed, published;
+	int64_t limits_seen;
+	uint64_t freed_ns; /* when memory last became free here */
+	struct waiter *waiters;
 	uint64_t bad_hellos, bad_tokens, granted, refused, workers_started;
 };
 
@@ -131,6 +144,13 @@ struct placement {
  */
 int mp_place(const struct device *devices, unsigned n, const struct mp_want *want, bool spread,
 	     bool mixed, const char *server, struct placement *ret, struct mp_fail *f);
+struct mp_lease_request;
+/* The same among the devices that the request's filters let through. */
+int mp_place_filtered(const struct device *devices, unsigned n, const struct mp_filter_facts *server,
+		      const struct mp_lease_request *q, bool spread, const char *name,
+		      struct placement *ret, struct mp_fail *f);
+/* What this server is to filters. */
+void mp_facts_own(struct mp_pool *p, struct mp_filter_facts *ret);
 /* "1.5 GiB", "300 MiB", "17 B". */
 const char *mp_bytes_print(uint64_t bytes, char text[32]);
 
@@ -148,6 +168,30 @@ void mp_lease_left_locked(struct mp_pool *p, struct lease *l);
 void mp_lease_adopt(struct mp_pool *p);
 void mp_lease_free_all(struct mp_pool *p);
 void mp_lease_store_locked(struct mp_pool *p, struct lease *l);
+/* Its keys in the store, and its record (JSON text, the caller's to free). */
+void mp_lease_keys_locked(struct mp_pool *p, const struct lease *l, char key[256], char use[256]);
+char *mp_lease_record_locked(struct mp_pool *p, const struct lease *l);
+
+#define MP_POOL_SCHEMA 1
+#define MP_NO_QUORUM \
+	"the pool's store has lost its majority, so nothing new is given; running programs are not " \
+	"touched"
+
+/* keep.c */
+/* Looks at what others want when the store has changed; ms until it wants to be called again. */
+int mp_pool_refresh_locked(struct mp_pool *p, uint64_t now);
+void mp_lease_strays_end(struct mp_pool *p);
+
+/* line.c */
+/* Is somebody ahead of this request? -1 with MP_CODE_BUSY. */
+int mp_line_yield_locked(struct mp_pool *p, const struct mp_lease_request *q, struct mp_fail *f);
+void mp_line_refresh_locked(struct mp_pool *p, uint64_t now);
+void mp_line_free_all(struct mp_pool *p);
+json_t *mp_line_json(struct mp_pool *p);
+
+/* setting.c */
+bool mp_setting_is(struct mp_pool *p, const char *name, const char *value);
+int64_t mp_setting_seconds(struct mp_pool *p, const char *name);
 
 /* limit.c */
 enum { MP_LIMIT_OVER = 100 };
@@ -158,8 +202,8 @@ enum { MP_LIMIT_OVER = 100 };
 int mp_limit_enter_locked(struct mp_pool *p, const struct lease *l, const char *lease_key,
 			  const char *record, struct mp_fail *f);
 /* For a request that does not fit now: would it be over the client's limit anyway? -1 with a sentence. */
-int mp_limit_check_locked(struct mp_pool *p, const char *client, const struct mp_want *w,
-			  struct mp_fail *f);
+int mp_limit_check(struct mp_pool *p, const char *client, const struct mp_want *w, uint64_t largest,
+		   struct mp_fail *f);
 int mp_limit_leave_locked(struct mp_pool *p, const struct lease *l, const char *lease_key);
 /* What a lease costs, in millionths of a device. */
 int64_t mp_limit_cost_locked(struct mp_pool *p, const struct lease *l);
@@ -179,6 +223,8 @@ void mp_session_signal(struct session *s, int sig);
 void mp_session_free(struct mp_pool *p, struct session *own_session);
 int mp_session_adopt_locked(struct mp_pool *p, struct lease *l, pid_t worker, uint64_t start,
 			    const uint8_t id[SESSION_BYTES], uint32_t pid, const char *comm);
+/* SIGKILL to what still works for a lease that is over. */
+void mp_session_end_strays(struct mp_pool *p, const char *id, const char *account);
 /* Workers that have joined the account but that no session names: a daemon died while it started them. */
 void mp_session_adopt_strays_locked(struct mp_pool *p, struct lease *l);
 

@@ -117,8 +117,8 @@ static int token_put(struct mp_pool *p, const char *id, json_t *j, int64_t revis
 	return rc;
 }
 
-int mp_token_create(struct mp_pool *p, const char *client, enum mp_role role, int64_t lifetime_s,
-		    char ret_text[MP_TOKEN_TEXT], struct mp_fail *f)
+int mp_token_create(struct mp_pool *p, const char *client, enum mp_role role, unsigned priority,
+		    int64_t lifetime_s, char ret_text[MP_TOKEN_TEXT], struct mp_fail *f)
 {
 	char id[ID_CHARS + 1], secret[SECRET_CHARS + 1], hex[2 * SHA256_BYTES + 1];
 	int64_t now = (int64_t)time(NULL);
@@ -132,11 +132,14 @@ int mp_token_create(struct mp_pool *p, const char *client, enum mp_role role, in
 	if (role >= MP_ROLE_COUNT || lifetime_s < 0)
 		return mp_fail_set(f, MP_CODE_USAGE, "a token has a role (read, use, operate, "
 						     "admin) and a lifetime");
+	if (priority >= MP_PRIORITIES)
+		return mp_fail_set(f, MP_CODE_USAGE, "a token's priority is low, normal or high");
 	base62(id, ID_CHARS);
 	base62(secret, SECRET_CHARS);
 	hash_print(secret, hex);
-	j = json_pack("{s:s, s:s, s:s, s:I, s:I, s:s}", "hash", hex, "client", client, "role",
-		      role_name[role], "created", (json_int_t)now, "expires",
+	j = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s}", "hash", hex, "client", client, "role",
+		      role_name[role], "priority", mp_priority_name(priority), "created",
+		      (json_int_t)now, "expires",
 		      (json_int_t)(now + (lifetime_s ? lifetime_s : YEAR_S)), "state", "active");
 	rc = token_put(p, id, j, 0);
 	json_decref(j);
@@ -211,6 +214,13 @@ int mp_client_disable(struct mp_pool *p, const char *client, bool disable, struc
 	return 0;
 }
 
+static unsigned priority_of(const json_t *j)
+{
+	unsigned priority = mp_priority_find(json_string_value(json_object_get(j, "priority")));
+
+	return priority < MP_PRIORITIES ? priority : MP_PRIORITY_NORMAL;
+}
+
 int mp_token_check(struct mp_pool *p, const char *text, struct mp_identity *ret, struct mp_fail *f)
 {
 	char id[ID_CHARS + 1], secret[SECRET_CHARS + 1], hex[2 * SHA256_BYTES + 1];
@@ -248,6 +258,7 @@ int mp_token_check(struct mp_pool *p, const char *text, struct mp_identity *ret,
 		ret->role = mp_role_find(json_string_value(json_object_get(j, "role")));
 		if (ret->role >= MP_ROLE_COUNT)
 			ret->role = MP_ROLE_READ;
+		ret->priority = priority_of(j);
 	}
 	json_decref(j);
 	return rc;
@@ -327,7 +338,7 @@ int mp_token_reissue(struct mp_pool *p, const char *id, int64_t overlap_s,
 	/* The old one goes on for a while, so that bundles can be exchanged one by one. */
 	if (expires > now + overlap_s)
 		json_object_set_new(j, "expires", json_integer(now + overlap_s));
-	rc = mp_token_create(p, client, role, left > 0 ? left : 0, ret_text, f);
+	rc = mp_token_create(p, client, role, priority_of(j), left > 0 ? left : 0, ret_text, f);
 	if (!rc && token_put(p, id, j, revision))
 		rc = mp_fail_set(f, MP_CODE_QUORUM, "the token %s cannot be changed now; the new one "
 						    "holds beside it", id);

@@ -28,6 +28,16 @@ struct mp_rest_call {
 /* Answers an error; f->code is an mp_code. */
 void mp_rest_refuse(struct mp_rest_call *c, const struct mp_fail *f);
 
+/* The same, where *f may say that another server must be asked; takes the reference. */
+void mp_rest_elsewhere(struct mp_rest_call *c, const struct mp_fail *f, json_t *own_api);
+
+void mp_rest_offers(struct mp_rest_call *c);
+void mp_rest_line_wait(struct mp_rest_call *c);
+void mp_rest_server_drain(struct mp_rest_call *c);
+void mp_rest_server_remove(struct mp_rest_call *c);
+void mp_rest_device_change(struct mp_rest_call *c);
+void mp_rest_setting_list(struct mp_rest_call *c);
+void mp_rest_setting_set(struct mp_rest_call *c);
 void mp_rest_version(struct mp_rest_call *c);
 void mp_rest_pool(struct mp_rest_call *c);
 void mp_rest_whoami(struct mp_rest_call *c);

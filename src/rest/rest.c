@@ -18,6 +18,10 @@ static const struct mp_rest_row table[] = {
 	{"GET", "/v1/whoami", MP_ROLE_READ, mp_rest_whoami, "the token's id, client and role"},
 	{"POST", "/v1/leases", MP_ROLE_USE, mp_rest_lease_grant,
 	 "ask for a lease; with \"hold\": true the answer is a stream that keeps it"},
+	{"POST", "/v1/offers", MP_ROLE_USE, mp_rest_offers,
+	 "which servers could grant such a lease now, the best first"},
+	{"POST", "/v1/line", MP_ROLE_USE, mp_rest_line_wait,
+	 "wait in line with a request; a stream of \"place\" and \"try\" that keeps the place"},
 	{"GET", "/v1/leases/{id}", MP_ROLE_READ, mp_rest_lease_show, "one lease"},
 	{"GET", "/v1/leases/{id}/hold", MP_ROLE_USE, mp_rest_lease_hold,
 	 "keep a lease again, by its secret; a stream"},
@@ -30,6 +34,15 @@ static const struct mp_rest_row table[] = {
 	 "its tokens are refused"},
 	{"POST", "/v1/clients/{id}/enable", MP_ROLE_ADMIN, mp_rest_client_change,
 	 "its tokens work again"},
+	{"POST", "/v1/servers/{id}/drain", MP_ROLE_OPERATE, mp_rest_server_drain, "no new leases on it"},
+	{"POST", "/v1/servers/{id}/undrain", MP_ROLE_OPERATE, mp_rest_server_drain, "new leases again"},
+	{"DELETE", "/v1/servers/{id}", MP_ROLE_ADMIN, mp_rest_server_remove,
+	 "forget a server that is down, its leases with it"},
+	{"POST", "/v1/devices/{id}/disable", MP_ROLE_OPERATE, mp_rest_device_change,
+	 "no new leases on this device (UUID)"},
+	{"POST", "/v1/devices/{id}/enable", MP_ROLE_OPERATE, mp_rest_device_change, "new leases again"},
+	{"GET", "/v1/settings", MP_ROLE_READ, mp_rest_setting_list, "settings of the pool"},
+	{"PUT", "/v1/settings/{id}", MP_ROLE_ADMIN, mp_rest_setting_set, "\"value\" of one"},
 	{"GET", "/v1/health", MP_ROLE_READ, mp_rest_health, "named checks of this server"},
 	{"GET", "/v1/stats", MP_ROLE_READ, mp_rest_stats,
 	 "GPU-seconds, ?by=client|user|host|program&since=SECONDS"},
@@ -57,6 +70,20 @@ bool mp_rest_path(unsigned i, const char **method, const char **path, enum mp_ro
 	*role = table[i].role;
 	*text = table[i].text;
 	return true;
+}
+
+void mp_rest_elsewhere(struct mp_rest_call *c, const struct mp_fail *f, json_t *own_api)
+{
+	const struct mp_code_row *row = mp_code_row(MP_CODE_ELSEWHERE);
+
+	if (f->code != MP_CODE_ELSEWHERE || !own_api) {
+		json_decref(own_api);
+		mp_rest_refuse(c, f);
+		return;
+	}
+	mp_http_answer_json(c->request, row->http,
+			    json_pack("{s:{s:s, s:s, s:o}}", "error", "code", row->word, "text",
+				      f->text, "api", own_api));
 }
 
 void mp_rest_refuse(struct mp_rest_call *c, const struct mp_fail *f)
@@ -223,10 +250,12 @@ void mp_rest_token_create(struct mp_rest_call *c)
 {
 	const char *role = json_string_value(json_object_get(c->body, "role"));
 	const char *client = json_string_value(json_object_get(c->body, "client"));
+	const char *priority = json_string_value(json_object_get(c->body, "priority"));
 	char text[MP_TOKEN_TEXT];
 	struct mp_fail f = {0};
 
 	if (mp_token_create(c->pool, client, role ? mp_role_find(role) : MP_ROLE_USE,
+			    priority ? mp_priority_find(priority) : MP_PRIORITY_NORMAL,
 			    json_integer_value(json_object_get(c->body, "lifetime_s")), text,
 			    &f) < 0)
 		mp_rest_refuse(c, &f);
@@ -256,6 +285,53 @@ void mp_rest_token_change(struct mp_rest_call *c)
 		mp_rest_refuse(c, &f);
 	else
 		mp_http_answer_json(c->request, 200, json_pack("{s:s}", "id", c->id));
+}
+
+/* ---- Servers, devices, settings ---- */
+
+static void change_answer(struct mp_rest_call *c, int rc, const char *what, const struct mp_fail *f)
+{
+	if (rc < 0)
+		mp_rest_refuse(c, f);
+	else
+		mp_http_answer_json(c->request, 200, json_pack("{s:s}", what, c->id));
+}
+
+void mp_rest_server_drain(struct mp_rest_call *c)
+{
+	struct mp_fail f = {0};
+
+	change_answer(c, mp_server_drain(c->pool, c->id, strstr(c->row->path, "/undrain") == NULL, &f),
+		      "server", &f);
+}
+
+void mp_rest_server_remove(struct mp_rest_call *c)
+{
+	struct mp_fail f = {0};
+
+	change_answer(c, mp_server_remove(c->pool, c->id, &f), "server", &f);
+}
+
+void mp_rest_device_change(struct mp_rest_call *c)
+{
+	struct mp_fail f = {0};
+
+	change_answer(c, mp_device_enable(c->pool, c->id, strstr(c->row->path, "/enable") != NULL, &f),
+		      "device", &f);
+}
+
+void mp_rest_setting_list(struct mp_rest_call *c)
+{
+	mp_http_answer_json(c->request, 200, mp_setting_list(c->pool));
+}
+
+void mp_rest_setting_set(struct mp_rest_call *c)
+{
+	struct mp_fail f = {0};
+
+	change_answer(c, mp_setting_set(c->pool, c->id,
+					json_string_value(json_object_get(c->body, "value")), &f),
+		      "setting", &f);
 }
 
 /* ---- Limits ---- */

@@ -2,26 +2,35 @@
 _motorpool() {
 	local cur=${COMP_WORDS[COMP_CWORD]} one=${COMP_WORDS[1]-} two=${COMP_WORDS[2]-} words=
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words=" run request use client release list smi lease limit health stats audit token whoami completion man version"
+		words=" run request use client release list smi lease server device setting limit health stats audit token whoami completion man version"
 	else
 		case "$one $two" in
 		"lease list")words=" --server --bundle --json --no-headers --help" ;;
 		"lease show")words=" --server --bundle --json --help" ;;
 		"lease kill")words=" --server --bundle --json --help" ;;
+		"server list")words=" --server --bundle --json --no-headers --help" ;;
+		"server drain")words=" --server --bundle --json --help" ;;
+		"server undrain")words=" --server --bundle --json --help" ;;
+		"server remove")words=" --server --bundle --json --help" ;;
+		"device list")words=" --server --bundle --json --no-headers --help" ;;
+		"device disable")words=" --server --bundle --json --help" ;;
+		"device enable")words=" --server --bundle --json --help" ;;
+		"setting list")words=" --server --bundle --json --no-headers --help" ;;
+		"setting set")words=" --server --bundle --json --help" ;;
 		"limit list")words=" --server --bundle --json --no-headers --help" ;;
 		"limit set")words=" --server --idle --bundle --help" ;;
 		"limit clear")words=" --server --bundle --help" ;;
 		"client disable")words=" --server --bundle --help" ;;
 		"client enable")words=" --server --bundle --help" ;;
 		"token list")words=" --server --bundle --json --no-headers --help" ;;
-		"token create")words=" --server --client --role --lifetime --output --bundle --json --help" ;;
+		"token create")words=" --server --client --role --lifetime --output --priority --bundle --json --help" ;;
 		"token activate")words=" --server --bundle --json --help" ;;
 		"token deactivate")words=" --server --bundle --json --help" ;;
 		"token extend")words=" --server --lifetime --bundle --json --help" ;;
 		"token reissue")words=" --server --output --overlap --bundle --json --help" ;;
 		"token revoke")words=" --server --bundle --json --help" ;;
-		"run "*) words=" --devices --partition --memory --filter --timeout --server --lost-exit --new --bundle --help" ;;
-		"request "*) words=" --devices --partition --memory --filter --timeout --server --name --ttl --linger --print-env --bundle --json --help" ;;
+		"run "*) words=" --devices --partition --memory --filter --timeout --server --lost-exit --new --priority --placement --bundle --help" ;;
+		"request "*) words=" --devices --partition --memory --filter --timeout --server --name --ttl --linger --print-env --priority --placement --bundle --json --help" ;;
 		"use "*) words=" --server --name --bundle --help" ;;
 		"client "*) words=" --server --name --bundle --help" ;;
 		"release "*) words=" --server --name --bundle --help" ;;
@@ -38,6 +47,9 @@ _motorpool() {
 		if [ "$COMP_CWORD" -eq 2 ]; then
 			case "$one" in
 			lease) words="$words list show kill" ;;
+			server) words="$words list drain undrain remove" ;;
+			device) words="$words list disable enable" ;;
+			setting) words="$words list set" ;;
 			limit) words="$words list set clear" ;;
 			client) words="$words disable enable" ;;
 			token) words="$words list create activate deactivate extend reissue revoke" ;;

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* server, device, setting: steering the pool. */
+#include "cli/cli.h"
+#include "base/check.h"
+
+#include <stdio.h>
+#include <string.h>
+
+int mp_cli_server_list(struct mp_cli *c)
+{
+	static const char *const names[] = {"SERVER", "STATE", "DEVICES", "LEASES", "VERSION", "DRIVER", "CUDA",
+					    "API"};
+	json_t *pool, *s, *d;
+	struct mp_table *t;
+	long long leases;
+	size_t i, k;
+	int rc;
+
+	pool = mp_cli_call(c, "GET", "/v1/pool", NULL, &rc);
+	if (!pool)
+		return rc;
+	if (c->json) {
+		s = json_pack("{s:i, s:O}", "schema_version", 1, "servers", json_object_get(pool, "servers"));
+		rc = mp_cli_print_json(s);
+		json_decref(s);
+		json_decref(pool);
+		return rc;
+	}
+	t = mp_table_new(MP_ARRAY_LEN(names));
+	for (i = 0; i < MP_ARRAY_LEN(names); i++)
+		mp_table_cell(t, "%s", names[i]);
+	json_array_foreach(json_object_get(pool, "servers"), i, s) {
+		leases = 0;
+		json_array_foreach(json_object_get(s, "devices"), k, d)
+			leases += mp_cli_number(d, "leases");
+		mp_table_cell(t, "%s", mp_cli_text(s, "name"));
+		mp_table_cell(t, "%s", mp_cli_text(s, "state"));
+		mp_table_cell(t, "%zu", json_array_size(json_object_get(s, "devices")));
+		mp_table_cell(t, "%lld", leases);
+		mp_table_cell(t, "%s", mp_cli_text(s, "version"));
+		mp_table_cell(t, "%s", mp_cli_text(s, "driver_version"));
+		mp_table_cell(t, "%s", mp_cli_text(s, "cuda_version"));
+		d = json_array_get(json_object_get(s, "api"), 0);
+		mp_table_cell(t, "%s", json_is_string(d) ? json_string_value(d) : "-");
+	}
+	mp_table_print(t, c->no_headers);
+	json_decref(pool);
+	return 0;
+}
+
+static int change(struct mp_cli *c, const char *method, const char *path, json_t *own_body)
+{
+	json_t *j;
+	int rc;
+
+	j = mp_cli_call(c, method, path, own_body, &rc);
+	if (!j)
+		return rc;
+	if (c->json)
+		rc = mp_cli_print_json(j);
+	json_decref(j);
+	return rc;
+}
+
+/* c->role is the verb. */
+int mp_cli_server_change(struct mp_cli *c)
+{
+	bool remove = !strcmp(c->role, "remove");
+	char path[160];
+
+	snprintf(path, sizeof(path), "/v1/servers/%.64s%s%s", c->argv[0], remove ? "" : "/",
+		 remove ? "" : c->role);
+	return change(c, remove ? "DELETE" : "POST", path, NULL);
+}
+
+int mp_cli_device_change(struct mp_cli *c)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "/v1/devices/%.64s/%s", c->argv[0], c->role);
+	return change(c, "POST", path, NULL);
+}
+
+int mp_cli_setting_list(struct mp_cli *c)
+{
+	static const char *const names[] = {"SETTING", "VALUE", "DEFAULT", "MEANING"};
+	struct mp_table *t;
+	json_t *j, *s;
+	size_t i;
+	int rc;
+
+	j = mp_cli_call(c, "GET", "/v1/settings", NULL, &rc);
+	if (!j)
+		return rc;
+	if (c->json) {
+		rc = mp_cli_print_json(j);
+		json_decref(j);
+		return rc;
+	}
+	t = mp_table_new(MP_ARRAY_LEN(names));
+	for (i = 0; i < MP_ARRAY_LEN(names); i++)
+		mp_table_cell(t, "%s", names[i]);
+	json_array_foreach(json_object_get(j, "settings"), i, s) {
+		mp_table_cell(t, "%s", mp_cli_text(s, "name"));
+		mp_table_cell(t, "%s", mp_cli_text(s, "value"));
+		mp_table_cell(t, "%s", mp_cli_text(s, "default"));
+		mp_table_cell(t, "%s", mp_cli_text(s, "text"));
+	}
+	mp_table_print(t, c->no_headers);
+	json_decref(j);
+	return rc;
+}
+
+int mp_cli_setting_set(struct mp_cli *c)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "/v1/settings/%.64s", c->argv[0]);
+	return change(c, "PUT", path, json_pack("{s:s}", "value", c->argv[1]));
+}
