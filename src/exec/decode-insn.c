@@ -804,6 +804,8 @@ void decode_insn(struct decode *d)
 	case MP_PTX_OP_TXQ:
 	case MP_PTX_OP_SULD:
 	case MP_PTX_OP_SUST:
+	case MP_PTX_OP_SURED:
+	case MP_PTX_OP_ISTYPEP:
 	case MP_PTX_OP_SUQ:
 		decode_texture(d);
 		return;

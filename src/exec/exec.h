@@ -58,10 +58,15 @@ struct mp_exec_texture {
 		uint32_t width, height, depth; /* depth: slices of a 3-D level */
 	} levels[16];
 	uint32_t nlevels, layers; /* layers: of an array; 6 per cube */
-	uint8_t channels, bits, kind; /* 1 2 4; 8 16 32; 0 unsigned, 1 signed, 2 float */
-	uint8_t address[3];	      /* 0 wrap, 1 clamp, 2 mirror, 3 border */
+	/* 1 2 4; 8 16 32, or 10 (10, 10, 10 and 2 bits); 0 unsigned, 1 signed, 2 float */
+	uint8_t channels, bits, kind;
+	uint8_t block;	    /* 1 to 5: block-compressed BC1 to BC5, kind as read; pitch is of a row of blocks */
+	uint8_t address[3]; /* 0 wrap, 1 clamp, 2 mirror, 3 border */
 	bool linear, mip_linear, normalized_coords;
 	bool read_normalized; /* integers are read as floats in [0,1] or [-1,1] */
+	bool srgb;	      /* the first three of them are sRGB */
+	bool seamless;	      /* filtering a cube goes on over its edges */
+	bool layered, surface;
 	float border[4], mip_bias, mip_min, mip_max;
 };
 
@@ -81,7 +86,10 @@ struct mp_exec_space {
 	uint64_t heap_base, heap_size; /* for device malloc; inside the window; 0 = malloc returns NULL */
 	/* Text for standard error (a failed assert); NULL = through `print`. Called as `print` is. */
 	void (*print_error)(void *arg, const char *text, size_t n);
-	/* What an object is, borrowed until the grid ends; NULL when it is none. Any worker thread; may be NULL. */
+	/*
+	 * What an object is, borrowed until the grid ends; NULL when it is none.  An object is a value that
+	 * a kernel got, or the address of a .texref or .surfref variable.  Any worker thread; may be NULL.
+	 */
 	const struct mp_exec_texture *(*texture)(void *arg, uint64_t object);
 };
 

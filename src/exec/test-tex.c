@@ -119,7 +119,7 @@ MP_TEST(surface)
 	memset(&texture, 0, sizeof(texture));
 	texture.levels[0] = (struct mp_exec_level){(uintptr_t)data, W * 4, 0, W, H, 1};
 	texture.nlevels = texture.layers = texture.channels = 1;
-	texture.bits = 32;
+	texture.bits = 32, texture.surface = true;
 	MP_CHECK_EQ(run(m, "s", (struct launch){.grid = {H}, .block = {W}}, &p, NULL), 0);
 	for (i = 0; i < W * H; i++)
 		MP_CHECK_EQ(data[i], i + 1000);

@@ -620,6 +620,22 @@ static void operand_address(struct body *y, struct mp_ptx_operand *o, const stru
 	*o = first;
 }
 
+/* p|q: the second destination, whose bar is next */
+static void operand_second(struct body *y, struct mp_ptx_operand *o, const struct mp_ptx_insn *insn)
+{
+	struct scan *s = &y->s;
+	struct mp_ptx_operand second = {0};
+
+	second.reg = MP_PTX_NOREG;
+	scan_next(s);
+	if (s->tok.kind == TOK_IDENT)
+		operand_name(y, &second, insn);
+	if (second.kind == MP_PTX_REG && second.reg != MP_PTX_NOREG)
+		o->reg2 = second.reg;
+	else if (second.kind != MP_PTX_SINK)
+		scan_fail(s, "expected a register after '|'");
+}
+
 static void operand(struct body *y, struct mp_ptx_operand *o, const struct mp_ptx_insn *insn,
 		    unsigned depth)
 {
@@ -635,6 +651,8 @@ static void operand(struct body *y, struct mp_ptx_operand *o, const struct mp_pt
 	if (scan_accept(s, '{')) {
 		o->kind = MP_PTX_VEC;
 		operand_list(y, o, insn, '}', depth);
+		if (scan_is(s, '|')) /* tex's second destination: {r, g, b, a}|p */
+			operand_second(y, o, insn);
 	} else if (scan_accept(s, '[')) {
 		operand_address(y, o, insn, depth);
 	} else if (insn->op == MP_PTX_OP_CALL && scan_is(s, '(')) {
@@ -648,18 +666,8 @@ static void operand(struct body *y, struct mp_ptx_operand *o, const struct mp_pt
 			o->bits = c.bits;
 		}
 		/* setp's and shfl's second destination: p|q */
-		if (scan_is(s, '|') && (o->kind == MP_PTX_REG || o->kind == MP_PTX_SINK)) {
-			struct mp_ptx_operand second = {0};
-
-			second.reg = MP_PTX_NOREG;
-			scan_next(s);
-			if (s->tok.kind == TOK_IDENT)
-				operand_name(y, &second, insn);
-			if (second.kind == MP_PTX_REG && second.reg != MP_PTX_NOREG)
-				o->reg2 = second.reg;
-			else if (second.kind != MP_PTX_SINK)
-				scan_fail(s, "expected a register after '|'");
-		}
+		if (scan_is(s, '|') && (o->kind == MP_PTX_REG || o->kind == MP_PTX_SINK))
+			operand_second(y, o, insn);
 	} else if (scan_is(s, '!') && (s->p < s->end && (*s->p == '%' || *s->p == '_' || (*s->p | 32) >= 'a'))) {
 		scan_next(s);
 		operand_name(y, o, insn);

@@ -137,6 +137,11 @@ enum mp_ptx_op {
 	X(D1, "1d") X(D2, "2d") X(D3, "3d") X(A1D, "a1d") X(A2D, "a2d") X(CUBE, "cube")            \
 	X(ACUBE, "acube") X(LEVEL, "level") X(GRAD, "grad") X(TRAP, "trap") X(ZERO, "zero")        \
 	X(G, "g") X(P, "p") X(WIDTH, "width") X(HEIGHT, "height") X(DEPTH, "depth")                \
+	X(D2MS, "2dms") X(A2DMS, "a2dms") X(BASE, "base") X(ARRAY_SIZE, "array_size")              \
+	X(CHANNEL_TYPE, "channel_data_type") X(CHANNEL_ORDER, "channel_order")                     \
+	X(NORMALIZED, "normalized_coords") X(LEVELS, "num_mipmap_levels")                          \
+	X(SAMPLES, "num_samples") X(FORCE_UNNORMAL, "force_unnormalized_coords")                   \
+	X(LAYOUT, "memory_layout")                                                                 \
 	/* call, bra, video */                                                                     \
 	X(RED_ASYNC, "red_async") X(XA, "b0") X(B1W, "b2") X(B3W, "b3") X(H0, "h0") X(H1, "h1")    \
 	X(GEOM2, "pack")
