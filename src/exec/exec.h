@@ -125,6 +125,9 @@ bool mp_exec_module_global(struct mp_exec_module *m, const char *name, uint64_t 
 bool mp_exec_module_variable(struct mp_exec_module *m, size_t i, const char **name, uint64_t *addr,
 			     size_t *size, bool *is_const);
 
+/* The address of a module's .texref (or .surfref) variable, which is the object that its name stands for. */
+bool mp_exec_module_reference(struct mp_exec_module *m, const char *name, bool surface, uint64_t *addr);
+
 /* What is known without decoding the kernel's body. */
 struct mp_exec_kernel_info {
 	const char *name;

@@ -238,11 +238,26 @@ struct mp_exec_kernel *mp_exec_module_find(struct mp_exec_module *m, const char 
 	return f && f->is_entry ? f->user : NULL;
 }
 
+static bool opaque(const struct mp_ptx_var *v)
+{
+	return v->type == MP_PTX_T_TEXREF || v->type == MP_PTX_T_SURFREF || v->type == MP_PTX_T_SAMPLERREF;
+}
+
+bool mp_exec_module_reference(struct mp_exec_module *m, const char *name, bool surface, uint64_t *addr)
+{
+	struct mp_ptx_var *v = mp_ptx_module_var(&m->ptx, name, strlen(name));
+
+	if (!v || !in_memory(v) || v->type != (surface ? MP_PTX_T_SURFREF : MP_PTX_T_TEXREF))
+		return false;
+	*addr = v->offset;
+	return true;
+}
+
 bool mp_exec_module_global(struct mp_exec_module *m, const char *name, uint64_t *addr, size_t *size)
 {
 	struct mp_ptx_var *v = mp_ptx_module_var(&m->ptx, name, strlen(name));
 
-	if (!v || !in_memory(v))
+	if (!v || !in_memory(v) || opaque(v))
 		return false;
 	*addr = v->offset;
 	*size = v->size;
@@ -257,7 +272,7 @@ bool mp_exec_module_variable(struct mp_exec_module *m, size_t i, const char **na
 	for (k = 0; k < m->ptx.nvars; k++) {
 		struct mp_ptx_var *v = m->ptx.vars[k];
 
-		if (!in_memory(v) || i--)
+		if (!in_memory(v) || opaque(v) || i--)
 			continue;
 		*name = v->name;
 		*addr = v->offset;

@@ -161,6 +161,7 @@ static CUresult context_open(struct CUctx_st *ctx, unsigned flags)
 		.print = mp_print_add,
 		.print_error = mp_print_error,
 		.arg = ctx,
+		.texture = mp_texture_find,
 	};
 	pthread_mutex_init(&ctx->print.lock, NULL);
 	r = heap_set(ctx, HEAP_FREE);
@@ -245,6 +246,8 @@ static void context_close(struct CUctx_st *ctx)
 	while (ctx->modules)
 		mp_module_drop(ctx->modules);
 	heap_set(ctx, 0);
+	mp_texture_context_gone(ctx);
+	mp_array_context_gone(ctx);
 	mp_memory_context_gone(ctx);
 	mp_soft_account_release(ctx->device->account, ctx->charged);
 	ctx->charged = 0;

@@ -35,8 +35,9 @@ static bool side_of(struct side *s, unsigned type, const void *host, CUdeviceptr
 	case CU_MEMORYTYPE_DEVICE:
 	case CU_MEMORYTYPE_UNIFIED: s->base = (uint8_t *)device; break;
 	case CU_MEMORYTYPE_ARRAY:
-		if (!mp_handle_live(MP_ARRAY, array) || row > array->pitch ||
-		    y + d->Height > array->height || z + d->Depth > array->depth)
+		if (!mp_handle_live(MP_ARRAY, array) || row > array->pitch || y > array->height ||
+		    d->Height > array->height - y || z > array->depth || d->Depth > array->depth - z ||
+		    x % array->texel.bytes || d->WidthInBytes % array->texel.bytes)
 			return false;
 		s->base = (uint8_t *)array->addr;
 		pitch = array->pitch;

@@ -50,7 +50,7 @@ struct mp_object {
 
 enum mp_handle_kind {
 	MP_CONTEXT, MP_STREAM, MP_EVENT, MP_MODULE, MP_FUNCTION, MP_LIBRARY, MP_KERNEL, MP_GRAPH,
-	MP_NODE, MP_GRAPH_EXEC, MP_POOL, MP_ARRAY, MP_USER_OBJECT, MP_LINK, MP_PHYSICAL, MP_HANDLE_KINDS
+	MP_NODE, MP_GRAPH_EXEC, MP_POOL, MP_ARRAY, MP_MIPMAP, MP_TEXREF, MP_SURFREF, MP_USER_OBJECT, MP_LINK, MP_PHYSICAL, MP_HANDLE_KINDS
 };
 
 /* A zeroed object with its header set, or NULL. Memory of dead handles stays readable. */
@@ -395,16 +395,63 @@ void mp_pool_settle(struct CUctx_st *ctx); /* at a synchronisation: gives back a
 
 /* ---- Copies (copy.c) ---- */
 
+CUresult mp_copy_check(const CUDA_MEMCPY3D *d);
+enum mp_copy_sync { MP_COPY_SYNC, MP_COPY_ASYNC };
+CUresult mp_fill_check(const struct mp_work_fill *f, struct mp_range *ret);
+
+/* ---- Arrays (array.c, mipmap.c) ---- */
+
+/* How texels of a format lie in memory and what they mean; see mp_exec_texture. */
+struct mp_texel {
+	uint8_t channels, bits, kind;
+	bool normal; /* integers that always mean [0,1] or [-1,1] */
+	unsigned bytes;
+};
+/* false: not a format of ours, or not with that number of channels. */
+bool mp_texel_of(struct mp_texel *ret, CUarray_format format, unsigned channels);
+
 struct CUarray_st {
 	struct mp_object object;
 	struct CUctx_st *ctx;
 	CUDA_ARRAY3D_DESCRIPTOR desc;
+	struct mp_texel texel;
 	uint64_t addr;
-	size_t pitch, height, depth; /* bytes a row, rows a slice, slices */
+	size_t pitch, height, depth; /* bytes a row, rows a slice, slices: also layers and faces */
+	struct CUmipmappedArray_st *mipmap; /* that it is a level of, or NULL */
+	struct CUarray_st *next, **back;    MP_GUARDED_BY(arrays)
 };
-CUresult mp_copy_check(const CUDA_MEMCPY3D *d);
-enum mp_copy_sync { MP_COPY_SYNC, MP_COPY_ASYNC };
-CUresult mp_fill_check(const struct mp_work_fill *f, struct mp_range *ret);
+
+#define MP_LEVELS_MAX 16
+
+struct CUmipmappedArray_st {
+	struct mp_object object;
+	struct CUctx_st *ctx;
+	CUDA_ARRAY3D_DESCRIPTOR desc;
+	unsigned nlevels;
+	struct CUarray_st *level[MP_LEVELS_MAX];
+	uint64_t addr;
+	struct CUmipmappedArray_st *next, **back; MP_GUARDED_BY(arrays)
+};
+void mp_array_lock(void);
+void mp_array_unlock(void);
+CUresult mp_array_check(struct CUctx_st *ctx, const CUDA_ARRAY3D_DESCRIPTOR *d, bool mipmapped);
+/* Without memory of its own; bytes of it in *ret_bytes. */
+struct CUarray_st *mp_array_new(struct CUctx_st *ctx, const CUDA_ARRAY3D_DESCRIPTOR *d, size_t *ret_bytes);
+void mp_array_drop(struct CUarray_st *own_array);
+void mp_array_context_gone(struct CUctx_st *ctx);
+void mp_mipmap_context_gone(struct CUctx_st *ctx);
+
+/* ---- Textures and surfaces (texture.c, texref.c) ---- */
+
+/* What device code gets of a resource; ret is wholly set. */
+CUresult mp_texture_resolve(struct CUctx_st *ctx, const CUDA_RESOURCE_DESC *res, const CUDA_TEXTURE_DESC *tex,
+			    const CUDA_RESOURCE_VIEW_DESC *view, struct mp_exec_texture *ret);
+CUresult mp_surface_resolve(const CUDA_RESOURCE_DESC *res, struct mp_exec_texture *ret);
+/* exec's question. */
+const struct mp_exec_texture *mp_texture_find(void *ctx, uint64_t object);
+const struct mp_exec_texture *mp_texref_find(struct CUctx_st *ctx, uint64_t address);
+void mp_texture_context_gone(struct CUctx_st *ctx);
+void mp_texref_module_gone(struct CUmod_st *m);
 
 /* ---- Modules (module.c, library.c, function.c) ---- */
 

@@ -149,6 +149,7 @@ void mp_module_drop(struct CUmod_st *own_module)
 		mp_handle_free(MP_FUNCTION, m->functions[i]);
 	}
 	free(m->functions);
+	mp_texref_module_gone(m);
 	mp_exec_module_free(m->exec);
 	mp_handle_free(MP_MODULE, m);
 }
@@ -326,18 +327,6 @@ CUresult cuModuleEnumerateFunctions(CUfunction *functions, unsigned int numFunct
 			return CUDA_ERROR_OUT_OF_MEMORY;
 	}
 	return CUDA_SUCCESS;
-}
-
-CUresult cuModuleGetTexRef(CUtexref *pTexRef, CUmodule hmod, const char *name)
-{
-	MODULE(m, hmod);
-	return pTexRef && name ? CUDA_ERROR_NOT_FOUND : CUDA_ERROR_INVALID_VALUE;
-}
-
-CUresult cuModuleGetSurfRef(CUsurfref *pSurfRef, CUmodule hmod, const char *name)
-{
-	MODULE(m, hmod);
-	return pSurfRef && name ? CUDA_ERROR_NOT_FOUND : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult cuModuleGetLoadingMode(CUmoduleLoadingMode *mode)

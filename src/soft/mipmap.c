@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Mipmapped arrays: one piece of memory in which the levels, which are arrays, lie after one another. */
+#include "inside.h"
+
+static struct CUmipmappedArray_st *all MP_GUARDED_BY(arrays);
+
+static size_t halved(size_t n, unsigned level)
+{
+	return n >> level ? n >> level : n ? 1 : 0;
+}
+
+/* Sizes are halved from level to level; layers and faces stay. */
+static CUDA_ARRAY3D_DESCRIPTOR level_of(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned level)
+{
+	CUDA_ARRAY3D_DESCRIPTOR l = *d;
+
+	l.Width = halved(d->Width, level);
+	l.Height = halved(d->Height, level);
+	if (!(d->Flags & (CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_CUBEMAP)))
+		l.Depth = halved(d->Depth, level);
+	return l;
+}
+
+/* 1 + floor(log2(max(width, height, depth))) */
+static unsigned levels_most(const CUDA_ARRAY3D_DESCRIPTOR *d)
+{
+	size_t n = d->Width | d->Height;
+	unsigned most = 0;
+
+	if (!(d->Flags & (CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_CUBEMAP)))
+		n |= d->Depth;
+	for (; n; n >>= 1)
+		most++;
+	return most < MP_LEVELS_MAX ? most : MP_LEVELS_MAX;
+}
+
+static void drop(struct CUmipmappedArray_st *m)
+{
+	unsigned i;
+
+	for (i = 0; i < m->nlevels; i++)
+		if (m->level[i])
+			mp_array_drop(m->level[i]);
+	mp_array_lock();
+	*m->back = m->next;
+	if (m->next)
+		m->next->back = m->back;
+	mp_array_unlock();
+	mp_handle_free(MP_MIPMAP, m);
+}
+
+void mp_mipmap_context_gone(struct CUctx_st *ctx)
+{
+	struct CUmipmappedArray_st *m;
+
+	for (;;) {
+		mp_array_lock();
+		for (m = all; m && m->ctx != ctx; m = m->next)
+			;
+		mp_array_unlock();
+		if (!m)
+			return;
+		drop(m);
+	}
+}
+
+CUresult cuMipmappedArrayCreate(CUmipmappedArray *pHandle, const CUDA_ARRAY3D_DESCRIPTOR *pMipmappedArrayDesc,
+				unsigned int numMipmapLevels)
+{
+	const CUDA_ARRAY3D_DESCRIPTOR *d = pMipmappedArrayDesc;
+	struct CUmipmappedArray_st *m;
+	size_t bytes = 0, one, at[MP_LEVELS_MAX];
+	unsigned i, most;
+	CUresult r;
+	MP_ENTER(ctx);
+
+	if (!pHandle || !d)
+		return CUDA_ERROR_INVALID_VALUE;
+	r = mp_array_check(ctx, d, true);
+	if (!r)
+		r = mp_capture_unsafe();
+	if (r)
+		return r;
+	m = mp_handle_new(MP_MIPMAP, sizeof(*m));
+	if (!m)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	m->ctx = ctx;
+	m->desc = *d;
+	most = levels_most(d);
+	m->nlevels = numMipmapLevels < 1 ? 1 : numMipmapLevels < most ? numMipmapLevels : most;
+	mp_array_lock();
+	m->next = all;
+	m->back = &all;
+	if (all)
+		all->back = &m->next;
+	all = m;
+	mp_array_unlock();
+	for (i = 0; i < m->nlevels && !r; i++) {
+		CUDA_ARRAY3D_DESCRIPTOR l = level_of(d, i);
+
+		m->level[i] = mp_array_new(ctx, &l, &one);
+		at[i] = bytes;
+		if (!m->level[i] || one > SIZE_MAX / 4 || !mp_add(bytes, mp_align_up(one, 512), &bytes))
+			r = CUDA_ERROR_OUT_OF_MEMORY;
+		else
+			m->level[i]->mipmap = m;
+	}
+	if (!r)
+		r = mp_memory_alloc(ctx, ctx->device, bytes, 512, MP_RANGE_ARRAY, true, &m->addr);
+	if (r) {
+		drop(m);
+		return r;
+	}
+	for (i = 0; i < m->nlevels; i++)
+		m->level[i]->addr = m->addr + at[i];
+	*pHandle = m;
+	return CUDA_SUCCESS;
+}
+
+CUresult cuMipmappedArrayDestroy(CUmipmappedArray hMipmappedArray)
+{
+	struct CUmipmappedArray_st *m = hMipmappedArray;
+	MP_ENTER(ctx);
+
+	(void)ctx;
+	if (!mp_handle_live(MP_MIPMAP, m))
+		return CUDA_ERROR_INVALID_HANDLE;
+	if (mp_context_live(m->ctx) && mp_queue_pending(m->ctx))
+		mp_queue_join(m->ctx);
+	mp_memory_release(m->addr, MP_RANGE_ARRAY);
+	drop(m);
+	return CUDA_SUCCESS;
+}
+
+CUresult cuMipmappedArrayGetLevel(CUarray *pLevelArray, CUmipmappedArray hMipmappedArray, unsigned int level)
+{
+	MP_ENTER(ctx);
+	(void)ctx;
+	if (!pLevelArray)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (!mp_handle_live(MP_MIPMAP, hMipmappedArray))
+		return CUDA_ERROR_INVALID_HANDLE;
+	if (level >= hMipmappedArray->nlevels)
+		return CUDA_ERROR_INVALID_VALUE;
+	*pLevelArray = hMipmappedArray->level[level];
+	return CUDA_SUCCESS;
+}
+
+/* As for arrays: only deferred ones answer, and there are none. */
+CUresult cuMipmappedArrayGetMemoryRequirements(CUDA_ARRAY_MEMORY_REQUIREMENTS *memoryRequirements,
+					       CUmipmappedArray mipmap, CUdevice device)
+{
+	MP_ENTER(ctx);
+	(void)ctx;
+	if (!memoryRequirements)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (!mp_device_find(device))
+		return CUDA_ERROR_INVALID_DEVICE;
+	return mp_handle_live(MP_MIPMAP, mipmap) ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult cuMipmappedArrayGetSparseProperties(CUDA_ARRAY_SPARSE_PROPERTIES *sparseProperties, CUmipmappedArray mipmap)
+{
+	MP_ENTER(ctx);
+	(void)ctx;
+	if (!sparseProperties)
+		return CUDA_ERROR_INVALID_VALUE;
+	return mp_handle_live(MP_MIPMAP, mipmap) ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_INVALID_HANDLE;
+}
