@@ -296,4 +296,20 @@ CUresult mp_occupancy_clusters(const int *dev, const int *func, const CUlaunchCo
 CUresult mp_occupancy_cluster_size(const int *dev, const int *func, const CUlaunchConfig *config,
 				   int *ret_size);
 
+/* ---- advice.c: managed memory ---- */
+
+/* What was advised about an allocation; all zero: nothing. */
+struct mp_advice {
+	bool read_mostly;
+	CUmemLocation preferred, prefetched;
+	uint32_t accessed_by; /* bit per device; 31: the host */
+};
+
+/* The location that the older calls' ordinal means. */
+CUmemLocation mp_advice_location(CUdevice device);
+/* Is it a place, with that many devices?  INVALID_DEVICE, INVALID_VALUE. */
+CUresult mp_advice_place(const CUmemLocation *l, int devices);
+CUresult mp_advice_take(struct mp_advice *a, CUmem_advise advice, const CUmemLocation *l, int devices);
+CUresult mp_advice_get(const struct mp_advice *a, CUmem_range_attribute what, void *data, size_t size);
+
 #endif

@@ -75,6 +75,7 @@ void *mp_session_bulk(void *arg)
 	struct mp_session *s = arg;
 
 	prctl(PR_SET_NAME, "mp-bulk");
+	mp_rpc_own_thread = true;
 	for (;;) {
 		struct mp_upload *u;
 

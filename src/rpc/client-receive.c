@@ -20,6 +20,8 @@
 #include "net/net.h"
 
 
+__thread bool mp_rpc_own_thread __attribute__((tls_model("initial-exec")));
+
 static int bad(struct mp_session *s, const char *why)
 {
 	mp_rpc_lose(&s->rpc, 0, why);
@@ -301,6 +303,7 @@ void *mp_session_receive(void *arg)
 	struct mp_session *s = arg;
 
 	prctl(PR_SET_NAME, "mp-receive");
+	mp_rpc_own_thread = true;
 	/* What came with the snapshot. */
 	if (take_buffer(s))
 		return NULL;

@@ -151,6 +151,7 @@ void *mp_session_flush(void *arg)
 	unsigned empty = 0;
 
 	prctl(PR_SET_NAME, "mp-flush");
+	mp_rpc_own_thread = true;
 	prctl(PR_SET_TIMERSLACK, 1000);
 	while (!atomic_load(&r->lost)) {
 		if (empty >= FLUSHER_ROUNDS) {

@@ -33,6 +33,9 @@
 #define MP_FLUSH_BYTES	 (32u << 10) /* pending bytes at which a caller sends */
 #define MP_FLUSH_US	 20	     /* a link whose last send is older counts as idle */
 
+/* Set in the threads of a session: what they wait for comes through themselves. */
+extern __thread bool mp_rpc_own_thread __attribute__((tls_model("initial-exec")));
+
 /* Called in the receiver thread: they must not block, nor reserve in the ring. */
 struct mp_rpc_ops {
 	/* Progress of a stream or event, after the data it names has landed. */

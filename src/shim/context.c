@@ -3,7 +3,7 @@
  * Contexts.  The stack of current contexts is the thread's; the server only
  * learns of a context's birth and end, and each record names its context.
  */
-#include "shim/shim.h"
+#include "shim/mirror.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -58,6 +58,7 @@ static CUresult context_end(struct mp_thread *t, struct mp_ctx *c)
 	CUresult r;
 
 	mp_cls_context_gone((CUcontext)c);
+	mp_mirror_ctx_gone(t, c);
 	mp_memory_ctx_gone(t, c);
 	/* The server knows which streams are the context's; of the rest each id is given back. */
 	while (c->events) {

@@ -13,7 +13,7 @@
  *				into pinned memory, asynchronous: one-way, told by DONE.
  *	within the device	one-way.
  */
-#include "shim/shim.h"
+#include "shim/mirror.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -100,11 +100,39 @@ CUresult mp_device_range(uint64_t p, size_t n)
 
 	if (!mp_memory_find(p, &range)) /* a module's variables lie outside the window */
 		return mp_module_address(p) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-	if (range.kind != MP_DEVICE)
+	if (!mp_range_device(&range))
 		return CUDA_SUCCESS; /* a pinned address: legal where a device address is */
+	if (range.registered) /* by the program's address or by the device's */
+		return CUDA_SUCCESS;
 	if (range.vmm) /* neighbouring mappings may continue each other */
 		return mp_vmm_accessible(p) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 	return n > range.size - (p - range.base) ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+}
+
+/* Before a copy within the device: mirrors among its ends. */
+static CUresult mirrors_ready(struct mp_thread *t, struct mp_stream *s, uint64_t dst, uint64_t src,
+			      size_t n)
+{
+	CUresult r = CUDA_SUCCESS;
+
+	if (MP_LIKELY(!atomic_load_explicit(&mp_shim.hosted, memory_order_relaxed)) ||
+	    atomic_load(&s->capture))
+		return CUDA_SUCCESS;
+	if (src)
+		r = mp_mirror_copy(t, src, n, false);
+	return r || !dst ? r : mp_mirror_copy(t, dst, n, true);
+}
+
+/* The address by which the device knows host memory, if it does; 0: it is host memory alone. */
+static uint64_t on_device(const void *p)
+{
+	struct mp_mirror m;
+
+	if (!mp_mirror_find((uintptr_t)p, &m))
+		return 0;
+	if (m.host == m.device || (uintptr_t)p - m.host >= m.pages * MP_PAGE)
+		return (uintptr_t)p;
+	return m.device + ((uintptr_t)p - m.host);
 }
 
 bool mp_pinned(const void *p, size_t n)
@@ -190,14 +218,29 @@ CUresult mp_fence_send(struct mp_thread *t, struct mp_stream *s, uint64_t ticket
 	return fence_put(t, s->ctx->head.id, s->head.id, &ticket);
 }
 
+static CUresult d2d(struct mp_thread *t, struct mp_stream *s, bool async, uint64_t dst, uint64_t src,
+		    size_t n);
+
 static CUresult h2d(struct mp_thread *t, struct mp_stream *s, struct h2d c)
 {
 	bool capturing = atomic_load(&s->capture) != NULL;
 	bool in_record = c.n <= MP_INLINE_MAX;
+	uint64_t mirrored = on_device(c.src);
 	struct mp_out o;
 	CUresult r = mp_device_range(c.dst, c.n);
 
 	if (r || !c.n)
+		return r;
+	if (MP_UNLIKELY(mirrored)) {
+		const void *here = capturing ? NULL : mp_mirror_valid((uintptr_t)c.src, c.n);
+
+		if (!here)
+			return d2d(t, s, !c.sync, c.dst, mirrored, c.n);
+		c.src = here;
+		c.wait_free = false;
+	}
+	r = mirrors_ready(t, s, c.dst, 0, c.n);
+	if (r)
 		return r;
 	/*
 	 * Pinned bytes that queued work may still write: a download into them, or anything
@@ -271,8 +314,14 @@ static CUresult d2h(struct mp_thread *t, struct mp_stream *s, enum mp_call call,
 	struct mp_answer a;
 	struct mp_out o;
 	CUresult r = mp_device_range(src, n);
+	uint64_t mirrored = on_device(dst);
 
 	if (r || !n)
+		return r;
+	if (MP_UNLIKELY(mirrored))
+		return d2d(t, s, call == MP_CALL_cuMemcpyDtoHAsync_v2, mirrored, src, n);
+	r = mirrors_ready(t, s, 0, src, n);
+	if (r)
 		return r;
 	if (call == MP_CALL_cuMemcpyDtoH_v2 && s->legacy) {
 		struct mp_msg_cuMemcpyDtoH_v2 m = {.srcDevice = src, .ByteCount = n};
@@ -352,6 +401,18 @@ static CUresult set_end(struct mp_thread *t, struct mp_stream *s, struct mp_out 
 	return r || !sync ? r : mp_fence_send(t, s, o->ticket);
 }
 
+/* The program sees mirrored memory: a synchronous call that touches it is over when it returns. */
+static CUresult mirrored_end(struct mp_thread *t, struct mp_stream *s, CUresult r, bool sync,
+			     uint64_t dst, uint64_t src)
+{
+	if (MP_LIKELY(r || !sync || !atomic_load_explicit(&mp_shim.mirrors, memory_order_relaxed)) ||
+	    atomic_load(&s->capture))
+		return r;
+	if (!on_device((void *)(uintptr_t)dst) && !on_device((void *)(uintptr_t)src))
+		return r;
+	return mp_stream_wait(t, MP_CALL_cuMemcpyDtoD_v2, s);
+}
+
 static CUresult d2d(struct mp_thread *t, struct mp_stream *s, bool async, uint64_t dst, uint64_t src,
 		    size_t n)
 {
@@ -360,6 +421,8 @@ static CUresult d2d(struct mp_thread *t, struct mp_stream *s, bool async, uint64
 
 	if (!r)
 		r = mp_device_range(src, n);
+	if (!r && n)
+		r = mirrors_ready(t, s, dst, src, n);
 	if (r || !n)
 		return r;
 	if (!async && s->legacy) {
@@ -373,7 +436,7 @@ static CUresult d2d(struct mp_thread *t, struct mp_stream *s, bool async, uint64
 		r = MP_PUT(&o, t, MP_CALL_cuMemcpyDtoDAsync_v2, cuMemcpyDtoDAsync_v2, &m,
 			   s->ctx->head.id);
 	}
-	return r ? r : set_end(t, s, &o, !async);
+	return mirrored_end(t, s, r ? r : set_end(t, s, &o, !async), !async, dst, src);
 }
 
 CUresult mp_shim_cuMemcpyDtoD_v2(CUdeviceptr dst, CUdeviceptr src, size_t n)
@@ -400,8 +463,8 @@ static CUresult unified(struct mp_thread *t, struct mp_stream *s, uint64_t dst, 
 			size_t n, bool sync)
 {
 	struct mp_range a, b;
-	bool to = mp_memory_find(dst, &a) && a.kind == MP_DEVICE;
-	bool from = mp_memory_find(src, &b) && b.kind == MP_DEVICE;
+	bool to = mp_memory_find(dst, &a) && a.kind != MP_PINNED;
+	bool from = mp_memory_find(src, &b) && b.kind != MP_PINNED;
 	void *hd = (void *)(uintptr_t)dst, *hs = (void *)(uintptr_t)src;
 
 	if (!dst || !src)
@@ -416,6 +479,8 @@ static CUresult unified(struct mp_thread *t, struct mp_stream *s, uint64_t dst, 
 	if (from)
 		return d2h(t, s, sync ? MP_CALL_cuMemcpyDtoH_v2 : MP_CALL_cuMemcpyDtoHAsync_v2, hd,
 			   src, n, sync || !mp_pinned(hd, n));
+	if (on_device(hd) && on_device(hs))
+		return d2d(t, s, !sync, on_device(hd), on_device(hs), n);
 	/* Host to host, in stream order: when the stream has got here. */
 	if (atomic_load(&s->capture))
 		return mp_refused(MP_CALL_cuMemcpyAsync);
@@ -461,6 +526,8 @@ static CUresult peer(struct mp_thread *t, struct mp_stream *s, bool async, uint6
 	r = mp_device_range(dst, n);
 	if (!r)
 		r = mp_device_range(src, n);
+	if (!r && n)
+		r = mirrors_ready(t, s, dst, src, n);
 	if (r || !n)
 		return r;
 	if (!async && s->legacy) {
@@ -489,7 +556,7 @@ static CUresult peer(struct mp_thread *t, struct mp_stream *s, bool async, uint6
 		r = fence_put(t, dc->head.id, 0, &(uint64_t){ticket});
 	if (!r && sc != s->ctx && sc != dc)
 		r = fence_put(t, sc->head.id, 0, &(uint64_t){ticket});
-	return r;
+	return mirrored_end(t, s, r, true, dst, src);
 }
 
 CUresult mp_shim_cuMemcpyPeer(CUdeviceptr dst, CUcontext dst_ctx, CUdeviceptr src, CUcontext src_ctx,
@@ -538,11 +605,14 @@ static CUresult set_check(uint64_t dst, size_t width, size_t height, size_t pitc
 			r = mp_safe(t);                                                            \
 		if (!r)                                                                            \
 			r = set_check(dst, n, 1, 0, unit);                                         \
+		if (!r && n)                                                                       \
+			r = mirrors_ready(t, s, dst, 0, (n) * (unit));                             \
 		if (r || !n)                                                                       \
 			return r;                                                                  \
 		m.hStream = s->head.id;                                                            \
 		r = MP_PUT(&o, t, MP_CALL_##X##Async, X##Async, &m, s->ctx->head.id);              \
-		return r ? r : set_end(t, s, &o, sync);                                            \
+		r = r ? r : set_end(t, s, &o, sync);                                               \
+		return mirrored_end(t, s, r, sync, dst, 0);                                        \
 	}                                                                                          \
 	CUresult mp_shim_##X##Async(CUdeviceptr dst, type value, size_t n, CUstream h)             \
 	{                                                                                          \
@@ -568,11 +638,14 @@ static CUresult set_check(uint64_t dst, size_t width, size_t height, size_t pitc
 			r = mp_safe(t);                                                            \
 		if (!r)                                                                            \
 			r = set_check(dst, w, n, pitch, unit);                                     \
+		if (!r && n && w)                                                                  \
+			r = mirrors_ready(t, s, dst, 0, pitch * ((n) - 1) + (w) * (unit));         \
 		if (r || !n || !w)                                                                 \
 			return r;                                                                  \
 		m.hStream = s->head.id;                                                            \
 		r = MP_PUT(&o, t, MP_CALL_##X##Async, X##Async, &m, s->ctx->head.id);              \
-		return r ? r : set_end(t, s, &o, sync);                                            \
+		r = r ? r : set_end(t, s, &o, sync);                                               \
+		return mirrored_end(t, s, r, sync, dst, 0);                                        \
 	}                                                                                          \
 	CUresult mp_shim_##X##Async(CUdeviceptr dst, size_t pitch, type value, size_t w, size_t n, \
 				    CUstream h)                                                    \

@@ -4,7 +4,7 @@
  * them go as cuMemcpy3DAsync, and what a synchronous one owes its caller is kept
  * here: bytes captured and a fence behind, or the answer waited for.
  */
-#include "shim/shim.h"
+#include "shim/mirror.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,18 +18,32 @@ struct end {
 	size_t pitch, height;
 };
 
+/* A host end that the device has too is copied there. */
+static void end_mirrored(struct end *e)
+{
+	struct mp_mirror m;
+
+	if (e->type == CU_MEMORYTYPE_HOST && mp_mirror_find((uintptr_t)e->host, &m)) {
+		e->type = CU_MEMORYTYPE_DEVICE;
+		e->device = (uintptr_t)e->host - m.host < m.pages * MP_PAGE
+				    ? m.device + ((uintptr_t)e->host - m.host)
+				    : (uintptr_t)e->host;
+	}
+}
+
 static CUresult end_take(struct end *e, size_t width, size_t height, size_t depth)
 {
 	struct mp_range range;
 
 	if (e->type == CU_MEMORYTYPE_UNIFIED) {
-		e->type = (mp_memory_find(e->device, &range) && range.kind == MP_DEVICE) ||
+		e->type = (mp_memory_find(e->device, &range) && mp_range_device(&range)) ||
 					  mp_module_address(e->device)
 				  ? CU_MEMORYTYPE_DEVICE
 				  : CU_MEMORYTYPE_HOST;
 		if (e->type == CU_MEMORYTYPE_HOST)
 			e->host = (void *)(uintptr_t)e->device;
 	}
+	end_mirrored(e);
 	if (e->type == CU_MEMORYTYPE_ARRAY)
 		return CUDA_ERROR_NOT_SUPPORTED; /* no arrays are carried */
 	if (e->type != CU_MEMORYTYPE_HOST && e->type != CU_MEMORYTYPE_DEVICE)
@@ -42,6 +56,30 @@ static CUresult end_take(struct end *e, size_t width, size_t height, size_t dept
 	    (depth > 1 && e->height < height + e->y))
 		return CUDA_ERROR_INVALID_VALUE;
 	return CUDA_SUCCESS;
+}
+
+/* Bytes from the first to the last. */
+static size_t end_span(const struct mp_copy3d *c, size_t pitch, size_t height, size_t y, size_t z,
+		       size_t x)
+{
+	return pitch * height * (z + c->Depth - 1) + pitch * (y + c->Height - 1) + x + c->WidthInBytes;
+}
+
+/* Before a box is copied: mirrors among its ends. */
+static CUresult box_mirrors(struct mp_thread *t, struct mp_stream *s, const struct mp_copy3d *c)
+{
+	CUresult r = CUDA_SUCCESS;
+
+	if (MP_LIKELY(!atomic_load_explicit(&mp_shim.hosted, memory_order_relaxed)) ||
+	    atomic_load(&s->capture))
+		return r;
+	if (c->srcDevice)
+		r = mp_mirror_copy(t, c->srcDevice, end_span(c, c->srcPitch, c->srcHeight, c->srcY,
+							     c->srcZ, c->srcXInBytes), false);
+	if (!r && c->dstDevice)
+		r = mp_mirror_copy(t, c->dstDevice, end_span(c, c->dstPitch, c->dstHeight, c->dstY,
+							     c->dstZ, c->dstXInBytes), true);
+	return r;
 }
 
 static CUresult end_check(const struct end *e, size_t width, size_t height, size_t depth)
@@ -236,6 +274,9 @@ static CUresult box(enum mp_call call, const CUDA_MEMCPY3D *p, CUstream h, bool 
 	}
 	if (host == 3)
 		return mp_refused(call); /* nothing of a device in it */
+	r = box_mirrors(t, s, &c);
+	if (r)
+		return r;
 	if (host == 1)
 		return from_host(t, s, &c, &shape, sync);
 	if (host == 2)
@@ -247,7 +288,11 @@ static CUresult box(enum mp_call call, const CUDA_MEMCPY3D *p, CUstream h, bool 
 		return mp_out_end(&o);
 	mp_stream_issue(s, o.ticket);
 	r = mp_out_end(&o);
-	return r || !sync ? r : mp_fence_send(t, s, o.ticket);
+	if (!r && sync)
+		r = mp_fence_send(t, s, o.ticket);
+	if (!r && sync && atomic_load(&mp_shim.mirrors)) /* the program may look at once */
+		r = mp_stream_wait(t, call, s);
+	return r;
 }
 
 CUresult mp_shim_cuMemcpy3D_v2(const CUDA_MEMCPY3D *p)

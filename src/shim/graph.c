@@ -7,7 +7,7 @@
  * A node that the server names by an id with the top bit set has none of ours yet:
  * it gets a handle when it is first seen.
  */
-#include "shim/shim.h"
+#include "shim/mirror.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -383,6 +383,9 @@ CUresult mp_shim_cuGraphLaunch(CUgraphExec h, CUstream stream)
 		r = mp_stream_get(t, stream, &s);
 	if (!r)
 		r = mp_stream_may(t, s);
+	if (r)
+		return r;
+	r = mp_mirror_before(t, s);
 	if (r)
 		return r;
 	m.hGraph = x->head.id;

@@ -5,7 +5,7 @@
  *
  * A function of a graph stays: its serial is called at every launch.
  */
-#include "shim/shim.h"
+#include "shim/mirror.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -88,6 +88,8 @@ static void *host_thread(void *arg)
 		pthread_mutex_unlock(&lock);
 		if (h) {
 			run(h);
+			if (t) /* what the function wrote is there before the stream goes on */
+				mp_mirror_publish(t);
 			if (!h->keep)
 				free(h);
 		}
@@ -106,6 +108,8 @@ void mp_hostcall_call(void *arg, uint64_t ticket, uint64_t serial)
 		return;
 	}
 	c->serial = serial;
+	if (atomic_load(&mp_shim.provisional)) /* the stream has got here */
+		mp_mirror_passed();
 	pthread_mutex_lock(&lock);
 	*last = c;
 	last = &c->next;

@@ -5,7 +5,7 @@
  * What a driver rejects at once is rejected here, from what is known about the
  * device and the kernel.
  */
-#include "shim/shim.h"
+#include "shim/mirror.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -250,8 +250,12 @@ CUresult mp_shim_cuLaunchKernel(CUfunction func, unsigned int gx, unsigned int g
 	if (MP_UNLIKELY(r))
 		return r;
 	n = f->param_bytes;
-	if (MP_UNLIKELY(extra || (f->nparams && !params))) {
+	if (MP_UNLIKELY(extra || (f->nparams && !params) ||
+			atomic_load_explicit(&mp_shim.mirrors, memory_order_relaxed))) {
+		/* Parameters may lie in mirrored memory: reading them must not wait between here and there. */
 		r = mp_params_pack(t, f, params, extra, &packed, &n);
+		if (!r)
+			r = mp_mirror_launch(t, s, packed, n);
 		if (r)
 			return r;
 	}
@@ -283,6 +287,8 @@ CUresult mp_kernel_call(struct mp_thread *t, CUfunction func, unsigned gx, unsig
 	r = mp_launch_check(t->ctx, f, gx, gy, gz, bx, by, bz, shared);
 	if (!r)
 		r = mp_params_pack(t, f, params, extra, &ret->params, &n);
+	if (!r && atomic_load_explicit(&mp_shim.mirrors, memory_order_relaxed))
+		r = mp_mirror_params(t, ret->params, n);
 	if (r)
 		return r;
 	ret->func = f->head.id;
@@ -368,6 +374,8 @@ CUresult mp_shim_cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction func, void
 		if (!r && attrs[k].id != CU_LAUNCH_ATTRIBUTE_IGNORE)
 			k++;
 	}
+	if (!r)
+		r = mp_mirror_before(t, s);
 	if (r)
 		return r;
 	m.hStream = s->head.id;
@@ -434,6 +442,8 @@ CUresult mp_shim_cuLaunchCooperativeKernel(CUfunction func, unsigned int gx, uns
 		r = mp_kernel_call(t, func, gx, gy, gz, bx, by, bz, shared, params, NULL, &m.call);
 	if (!r)
 		r = cooperative_check(t, &m.call, func);
+	if (!r)
+		r = mp_mirror_before(t, s);
 	if (r)
 		return r;
 	m.hStream = s->head.id;

@@ -14,7 +14,7 @@
  * at which it was freed.  Order between records and MAP is kept by reserving the
  * MAP under `memory`.
  */
-#include "shim/shim.h"
+#include "shim/mirror.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,6 +68,7 @@ static uint64_t ngranules, cursor MP_GUARDED_BY(memory);
 static struct arena arena[16] MP_GUARDED_BY(memory);
 static struct rest *rest_first, **rest_last = &rest_first MP_GUARDED_BY(memory);
 static uint64_t rest_bytes, ids MP_GUARDED_BY(memory);
+char mp_memory_managed, mp_memory_alias;
 
 int mp_memory_init(const uint64_t *credit)
 {
@@ -270,7 +271,7 @@ static struct rest *rest_steal(struct mp_stream *s, int device, uint64_t bytes, 
 }
 
 /* Ask every stream that was used how far it is, without waiting. */
-static void ask_progress(struct mp_thread *t)
+void mp_ask_progress(struct mp_thread *t)
 {
 	struct mp_stream *busy[64], *s;
 	struct mp_ctx *c;
@@ -335,7 +336,7 @@ static CUresult credit_have(struct mp_thread *t, int device, uint64_t bytes)
 			/* Natively a free has waited by now: so do we, then everything idle goes back. */
 			if (!rest_first)
 				return CUDA_ERROR_OUT_OF_MEMORY;
-			ask_progress(t);
+			mp_ask_progress(t);
 			for (struct rest *r2 = rest_first; r2; r2 = r2->next)
 				at = r2->at;
 			pthread_mutex_unlock(&memory);
@@ -495,7 +496,7 @@ CUresult mp_memory_alloc(struct mp_thread *t, struct mp_ctx *c, size_t n, struct
 	pthread_mutex_lock(&memory);
 	rest_check();
 	if (rest_bytes > REST_MOST)
-		ask_progress(t);
+		mp_ask_progress(t);
 	if (s && (rest = rest_steal(s, c->device, bytes, pool))) {
 		b = rest->block;
 		*ret = rest->addr;
@@ -577,6 +578,23 @@ CUresult mp_memory_free(struct mp_thread *t, uint64_t p, struct mp_stream *s)
 	return CUDA_SUCCESS;
 }
 
+/* A slot that the device shares with the program: what was asked for is in the mirror. */
+static bool mirrored_range(uint64_t p, struct mp_range *ret)
+{
+	bool managed = ret->pool == &mp_memory_managed;
+	struct mp_mirror m;
+
+	ret->pool = NULL;
+	if (!mp_mirror_find(p, &m))
+		return false;
+	ret->kind = managed ? MP_MANAGED : MP_PINNED;
+	ret->mirrored = true;
+	ret->registered = !managed;
+	ret->base = m.device + (m.base - m.host);
+	ret->size = m.size;
+	return p - ret->base < ret->size;
+}
+
 bool mp_memory_find(uint64_t p, struct mp_range *ret)
 {
 	struct block *b;
@@ -611,6 +629,8 @@ bool mp_memory_find(uint64_t p, struct mp_range *ret)
 		ret->pool = b->pool;
 	}
 	pthread_mutex_unlock(&memory);
+	if (found && (ret->pool == &mp_memory_managed || ret->pool == &mp_memory_alias))
+		return mirrored_range(p, ret);
 	return found;
 }
 
@@ -661,6 +681,39 @@ CUresult mp_memory_info(struct mp_thread *t, int device, uint64_t *ret_free, uin
 	if (*ret_free > *ret_total)
 		*ret_free = *ret_total;
 	return CUDA_SUCCESS;
+}
+
+/* ---- Device memory behind pinned host memory ---- */
+
+CUresult mp_memory_back(struct mp_thread *t, int device, uint64_t base, uint64_t size)
+{
+	struct block b = {.base = base, .size = size, .device = device};
+	CUresult r;
+
+	pthread_mutex_lock(&memory);
+	r = credit_have(t, device, size);
+	if (!r)
+		r = map_send(t, &b);
+	if (!r) {
+		arena[device].credit -= size;
+		arena[device].mapped += size;
+		arena[device].in_use += size;
+	}
+	pthread_mutex_unlock(&memory);
+	return r;
+}
+
+void mp_memory_unback(struct mp_thread *t, int device, uint64_t base, uint64_t size)
+{
+	struct mp_msg_unmap m = {.address = base, .size = size,
+				 .device = mp_shim.device[device].wire};
+	struct mp_out o;
+
+	pthread_mutex_lock(&memory);
+	(void)MP_SEND(&o, t, MP_REC_unmap, unmap, &m, 0);
+	arena[device].mapped -= size;
+	arena[device].in_use -= size;
+	pthread_mutex_unlock(&memory);
 }
 
 /* ---- Address ranges for cuMemAddressReserve ---- */
@@ -793,6 +846,7 @@ CUresult mp_shim_cuMemAllocPitch_v2(CUdeviceptr *dptr, size_t *pitch, size_t wid
 
 CUresult mp_shim_cuMemFree_v2(CUdeviceptr p)
 {
+	struct mp_range range;
 	struct mp_thread *t;
 	CUresult r = mp_enter(MP_CALL_cuMemFree_v2, &t);
 
@@ -800,6 +854,11 @@ CUresult mp_shim_cuMemFree_v2(CUdeviceptr p)
 		r = mp_safe(t);
 	if (r || !p)
 		return r;
+	if (atomic_load(&mp_shim.mirrors) && mp_memory_find(p, &range) && range.mirrored) {
+		if (range.kind != MP_MANAGED || range.base != p)
+			return CUDA_ERROR_INVALID_VALUE;
+		mp_mirror_end(t, p, false);
+	}
 	return mp_memory_free(t, p, NULL);
 }
 

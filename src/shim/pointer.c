@@ -1,8 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a pointer is: from the granule table and the list of pinned memory. */
-#include "shim/shim.h"
+#include "shim/mirror.h"
 
 #include <string.h>
+
+/* Pinned memory that was allocated has one address; registered memory another, once kernels use it. */
+static uint64_t device_pointer(const struct mp_range *g, uint64_t p)
+{
+	struct mp_mirror m;
+
+	if (g->kind != MP_PINNED || !g->registered)
+		return p;
+	if (!mp_mirror_find(p, &m))
+		return 0;
+	return p - m.host < m.pages * MP_PAGE ? m.device + (p - m.host) : p;
+}
+
+static void *host_pointer(const struct mp_range *g, uint64_t p)
+{
+	struct mp_mirror m;
+
+	if (g->kind == MP_DEVICE)
+		return NULL;
+	if (g->kind == MP_PINNED && g->registered && mp_mirror_find(p, &m) &&
+	    p - m.host >= m.pages * MP_PAGE)
+		p = m.host + (p - m.device);
+	return (void *)(uintptr_t)p;
+}
 
 /* One attribute of a known range; `known` false: zeros, where an unknown pointer has them. */
 static CUresult one(CUpointer_attribute a, bool known, const struct mp_range *g, uint64_t p,
@@ -13,17 +37,19 @@ static CUresult one(CUpointer_attribute a, bool known, const struct mp_range *g,
 		*(CUcontext *)out = known ? (CUcontext)g->ctx : NULL;
 		return CUDA_SUCCESS;
 	case CU_POINTER_ATTRIBUTE_MEMORY_TYPE:
-		*(unsigned *)out = !known ? 0 : g->kind == MP_DEVICE ? CU_MEMORYTYPE_DEVICE
-								     : CU_MEMORYTYPE_HOST;
+		*(unsigned *)out = !known ? 0 : g->kind == MP_PINNED ? CU_MEMORYTYPE_HOST
+								     : CU_MEMORYTYPE_DEVICE;
 		return CUDA_SUCCESS;
 	case CU_POINTER_ATTRIBUTE_DEVICE_POINTER:
-		*(CUdeviceptr *)out = known && g->kind == MP_DEVICE ? p : 0;
+		*(CUdeviceptr *)out = known ? device_pointer(g, p) : 0;
 		return CUDA_SUCCESS;
 	case CU_POINTER_ATTRIBUTE_HOST_POINTER:
-		*(void **)out = known && g->kind == MP_PINNED ? (void *)(uintptr_t)p : NULL;
+		*(void **)out = known ? host_pointer(g, p) : NULL;
+		return CUDA_SUCCESS;
+	case CU_POINTER_ATTRIBUTE_IS_MANAGED:
+		*(unsigned *)out = known && g->kind == MP_MANAGED;
 		return CUDA_SUCCESS;
 	case CU_POINTER_ATTRIBUTE_SYNC_MEMOPS:
-	case CU_POINTER_ATTRIBUTE_IS_MANAGED:
 		*(unsigned *)out = 0;
 		return CUDA_SUCCESS;
 	case CU_POINTER_ATTRIBUTE_BUFFER_ID:
@@ -46,7 +72,7 @@ static CUresult one(CUpointer_attribute a, bool known, const struct mp_range *g,
 		*(size_t *)out = known ? g->size : 0;
 		return CUDA_SUCCESS;
 	case CU_POINTER_ATTRIBUTE_MAPPED:
-		*(unsigned *)out = known && g->kind == MP_DEVICE;
+		*(unsigned *)out = known;
 		return CUDA_SUCCESS;
 	case CU_POINTER_ATTRIBUTE_ALLOWED_HANDLE_TYPES:
 		*(unsigned long long *)out = 0;
@@ -108,7 +134,7 @@ CUresult mp_shim_cuPointerSetAttribute(const void *value, CUpointer_attribute a,
 	if (r)
 		return r;
 	if (!value || a != CU_POINTER_ATTRIBUTE_SYNC_MEMOPS || !mp_memory_find(p, &range) ||
-	    range.kind != MP_DEVICE)
+	    range.kind == MP_PINNED)
 		return CUDA_ERROR_INVALID_VALUE;
 	/* Copies that touch it would have to wait: not carried, unless it asks for what is anyway. */
 	return *(const unsigned *)value ? mp_refused(MP_CALL_cuPointerSetAttribute) : CUDA_SUCCESS;

@@ -12,7 +12,7 @@
  * `progress` is the one lock that the receiver takes; nothing is reserved, and
  * nobody waits, under it.
  */
-#include "shim/shim.h"
+#include "shim/mirror.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -269,6 +269,8 @@ void mp_progress_done(void *arg, const struct mp_done *d)
 	m->next = spare;
 	spare = m;
 	pthread_mutex_unlock(&progress);
+	if (MP_UNLIKELY(atomic_load_explicit(&mp_shim.provisional, memory_order_relaxed)))
+		mp_mirror_passed();
 }
 
 void mp_progress_copied(void *arg, uint64_t ticket, uint32_t status)

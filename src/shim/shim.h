@@ -61,6 +61,7 @@ struct mp_ctx {
 	unsigned retains;
 	uint64_t uid;
 	struct mp_stream *legacy;
+	struct mp_stream *_Atomic mirror; /* our own, for mirrored memory: mirror.c */
 	struct mp_stream *streams MP_GUARDED_BY(objects); /* all but legacy */
 	struct mp_module *modules MP_GUARDED_BY(objects);
 	struct mp_event *events MP_GUARDED_BY(objects);
@@ -202,6 +203,9 @@ struct mp_shim {
 	uint64_t window_base, window_size;
 	_Atomic uint32_t global_captures; /* streams that capture in global mode */
 	_Atomic uint32_t host_pending;	  /* host functions and value waits not known to be over */
+	_Atomic uint32_t mirrors;     /* mirrors, and pinned memory that may become one */
+	_Atomic uint32_t hosted;      /* mirrors of which this process has pages */
+	_Atomic uint32_t provisional; /* ... that were touched while work was under way */
 	struct mp_ctx *contexts MP_GUARDED_BY(objects);
 	int pid;
 	_Atomic uint64_t uid;
@@ -510,7 +514,7 @@ CUresult mp_nodes_ids(struct mp_thread *t, struct mp_graph *g, const CUgraphNode
 
 /* ---- memory.c ---- */
 
-enum mp_memory_kind { MP_PAGEABLE, MP_DEVICE, MP_PINNED };
+enum mp_memory_kind { MP_PAGEABLE, MP_DEVICE, MP_PINNED, MP_MANAGED };
 
 struct mp_range {
 	enum mp_memory_kind kind;
@@ -520,8 +524,14 @@ struct mp_range {
 	unsigned flags; /* of pinned memory */
 	uint64_t id;
 	bool registered, vmm;
+	bool mirrored; /* the device has it too: copies treat it as the device's (mirror.h) */
 	void *pool; /* that it came from */
 };
+/* Bytes that the device has, whatever else they are. */
+static inline bool mp_range_device(const struct mp_range *r)
+{
+	return r->kind == MP_DEVICE || r->mirrored;
+}
 int mp_memory_init(const uint64_t *credit);
 /* false: nothing known about this address: pageable. */
 bool mp_memory_find(uint64_t p, struct mp_range *ret);
@@ -531,6 +541,13 @@ CUresult mp_memory_alloc(struct mp_thread *t, struct mp_ctx *c, size_t n, struct
 /* s NULL: free when all is over; else in the order of s. */
 CUresult mp_memory_free(struct mp_thread *t, uint64_t p, struct mp_stream *s);
 void mp_memory_ctx_gone(struct mp_thread *t, struct mp_ctx *c);
+/* `pool` of memory that is mirrored: managed, or the device's side of registered host memory. */
+extern char mp_memory_managed, mp_memory_alias;
+/* Back addresses of the window's part for pinned memory, whole granules, and the reverse. */
+CUresult mp_memory_back(struct mp_thread *t, int device, uint64_t base, uint64_t size);
+void mp_memory_unback(struct mp_thread *t, int device, uint64_t base, uint64_t size);
+/* Ask every stream that was used how far it is, without waiting. */
+void mp_ask_progress(struct mp_thread *t);
 CUresult mp_memory_info(struct mp_thread *t, int device, uint64_t *ret_free, uint64_t *ret_total);
 /* Plain addresses of the window, 2 MiB granules. */
 uint64_t mp_memory_reserve_va(uint64_t size, uint64_t align, uint64_t hint);
@@ -548,7 +565,20 @@ CUmemoryPool mp_pool_of(int device);
 /* ---- host.c ---- */
 
 bool mp_host_find(uint64_t p, struct mp_range *ret);
+/* Might this value point into pinned memory that is not mirrored yet? */
+extern uint64_t mp_host_from, mp_host_to;
+static inline bool mp_host_may_map(uint64_t v)
+{
+	return v - mp_host_from < mp_host_to - mp_host_from;
+}
+/*
+ * Kernels use the pinned memory at p from now on: it becomes a mirror.  *ret (may be NULL): its
+ * address on the device.  INVALID_VALUE: it is not pinned.
+ */
+CUresult mp_host_map(struct mp_thread *t, uint64_t p, uint64_t *ret);
 int mp_host_init(uint64_t base, uint64_t size);
+/* The context ends: what was mirrored through it is plain memory again. */
+void mp_host_ctx_gone(struct mp_thread *t, struct mp_ctx *c);
 
 /* ---- module.c ---- */
 

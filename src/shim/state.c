@@ -223,8 +223,6 @@ static void attributes_mask(struct mp_device *d)
 {
 	/* What this library does not honour yet, whatever the device can. */
 	static const int off[] = {
-		CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY,
-		CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY,
 		CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS,
 		CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS,
 		CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM,
@@ -254,6 +252,8 @@ static void attributes_mask(struct mp_device *d)
 		d->attr[off[i]] = 0;
 	d->attr[CU_DEVICE_ATTRIBUTE_UNIFIED_ADDRESSING] = 1;
 	d->attr[CU_DEVICE_ATTRIBUTE_HOST_REGISTER_SUPPORTED] = 1;
+	d->attr[CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY] = 1;
+	d->attr[CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY] = 1;
 	d->attr[CU_DEVICE_ATTRIBUTE_MEMORY_POOLS_SUPPORTED] = 1;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Streams: created and destroyed one-way; questions and waits on finished work stay at home. */
-#include "shim/shim.h"
+#include "shim/mirror.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -424,10 +424,14 @@ static CUresult value_op(struct mp_thread *t, enum mp_call call, CUstream h, str
 		r = mp_stream_may(t, *s);
 	if (r)
 		return r;
-	if (!addr || addr & (align - 1) || !mp_memory_find(addr, &range) ||
-	    range.kind != MP_DEVICE) /* on pinned host memory it could not be seen */
+	if (!addr || addr & (align - 1) || !mp_memory_find(addr, &range))
 		return CUDA_ERROR_INVALID_VALUE;
-	return CUDA_SUCCESS;
+	if (range.kind == MP_PINNED && !range.mirrored) {
+		r = mp_host_map(t, addr, NULL);
+		if (r)
+			return r;
+	}
+	return atomic_load(&mp_shim.hosted) ? mp_mirror_copy(t, addr, align, true) : CUDA_SUCCESS;
 }
 
 #define VALUE_CALL(X, type, align)                                                                 \

@@ -94,7 +94,8 @@ static bool classify(struct side *s, unsigned type, const CUDA_MEMCPY3D *d)
 		return true;
 	}
 	if (mp_memory_span((uint64_t)s->base, extent_of(s, d), &r)) {
-		s->memory = mp_memory_is_device(&r) ? DEVICE : PINNED;
+		/* The program sees managed memory, so that a synchronous copy waits as for host memory. */
+		s->memory = mp_memory_is_device(&r) && r.kind != MP_RANGE_MANAGED ? DEVICE : PINNED;
 		return !r.hidden && (r.kind != MP_RANGE_VMM || r.access);
 	}
 	s->memory = PAGEABLE;

@@ -340,6 +340,7 @@ struct mp_range {
 	uint64_t offset;	      /* of physical */
 	unsigned flags, access;	      /* access: CUmemAccess_flags of the device */
 	bool sync_memops, hidden;     /* hidden: heaps, and memory whose free is queued */
+	struct mp_advice advice;      /* managed memory */
 	uint64_t id;
 };
 

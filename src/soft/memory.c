@@ -368,19 +368,35 @@ static CUresult managed_range(CUdeviceptr p, size_t n)
 	return CUDA_SUCCESS;
 }
 
+static CUresult advise(CUdeviceptr p, size_t n, CUmem_advise advice, const CUmemLocation *l,
+		       bool prefetch)
+{
+	CUresult r = managed_range(p, n);
+	struct mp_range *kept;
+
+	if (r)
+		return r;
+	mp_memory_lock();
+	kept = mp_range_find(p);
+	if (!kept)
+		r = CUDA_ERROR_INVALID_VALUE;
+	else if (prefetch)
+		kept->advice.prefetched = *l;
+	else
+		r = mp_advice_take(&kept->advice, advice, l, (int)mp_soft.ndevices);
+	mp_memory_unlock();
+	return r;
+}
+
 CUresult cuMemAdvise_v2(CUdeviceptr devPtr, size_t count, CUmem_advise advice,
 			CUmemLocation location)
 {
-	(void)location;
-	if (advice < CU_MEM_ADVISE_SET_READ_MOSTLY || advice > CU_MEM_ADVISE_UNSET_ACCESSED_BY)
-		return CUDA_ERROR_INVALID_VALUE;
-	return managed_range(devPtr, count);
+	return advise(devPtr, count, advice, &location, false);
 }
 
 CUresult cuMemAdvise(CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUdevice device)
 {
-	return cuMemAdvise_v2(devPtr, count, advice,
-			      (CUmemLocation){CU_MEM_LOCATION_TYPE_DEVICE, device});
+	return cuMemAdvise_v2(devPtr, count, advice, mp_advice_location(device));
 }
 
 CUresult cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t count, CUmemLocation location,
@@ -391,11 +407,14 @@ CUresult cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t count, CUmemLocation l
 	struct mp_work w = {.kind = MP_WORK_EMPTY};
 	CUresult r = flags ? CUDA_ERROR_INVALID_VALUE : managed_range(devPtr, count);
 
-	(void)location;
+	if (!r)
+		r = mp_advice_place(&location, (int)mp_soft.ndevices);
 	if (!r)
 		r = mp_context_enter(&ctx);
 	if (!r)
 		r = mp_stream_find(ctx, hStream, &s);
+	if (!r)
+		r = advise(devPtr, count, 0, &location, true);
 	if (r)
 		return r;
 	w.ctx = s->ctx;
@@ -404,7 +423,5 @@ CUresult cuMemPrefetchAsync_v2(CUdeviceptr devPtr, size_t count, CUmemLocation l
 
 CUresult cuMemPrefetchAsync(CUdeviceptr devPtr, size_t count, CUdevice dstDevice, CUstream hStream)
 {
-	return cuMemPrefetchAsync_v2(devPtr, count,
-				     (CUmemLocation){CU_MEM_LOCATION_TYPE_DEVICE, dstDevice}, 0,
-				     hStream);
+	return cuMemPrefetchAsync_v2(devPtr, count, mp_advice_location(dstDevice), 0, hStream);
 }

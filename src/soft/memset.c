@@ -67,8 +67,8 @@ static CUresult fill(CUstream h, bool sync, CUdeviceptr dst, size_t pitch, uint3
 	if (r || !width || !height)
 		return r;
 	w.ctx = s->ctx;
-	/* Memsets do not wait, unless they write host memory. */
-	wait = sync && !mp_memory_is_device(&range);
+	/* Memsets do not wait, unless they write memory that the program sees. */
+	wait = sync && (!mp_memory_is_device(&range) || range.kind == MP_RANGE_MANAGED);
 	r = mp_stream_submit(s, &w, wait ? &op : NULL);
 	if (r || !op)
 		return r;

@@ -136,41 +136,6 @@ CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute,
 	return err;
 }
 
-static CUresult range_attribute(void *data, size_t size, CUmem_range_attribute a)
-{
-	switch ((int)a) {
-	case CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY:
-		if (size != 4)
-			return CUDA_ERROR_INVALID_VALUE;
-		*(int *)data = 0;
-		return CUDA_SUCCESS;
-	case CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION:
-	case CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION:
-		if (size != 4)
-			return CUDA_ERROR_INVALID_VALUE;
-		*(int *)data = CU_DEVICE_INVALID;
-		return CUDA_SUCCESS;
-	case CU_MEM_RANGE_ATTRIBUTE_ACCESSED_BY: {
-		size_t i;
-
-		if (!size || size % 4)
-			return CUDA_ERROR_INVALID_VALUE;
-		for (i = 0; i < size / 4; i++)
-			((int *)data)[i] = CU_DEVICE_INVALID;
-		return CUDA_SUCCESS;
-	}
-	case CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION_TYPE:
-	case CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION_TYPE:
-	case CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION_ID:
-	case CU_MEM_RANGE_ATTRIBUTE_LAST_PREFETCH_LOCATION_ID:
-		if (size != 4)
-			return CUDA_ERROR_INVALID_VALUE;
-		*(int *)data = 0; /* no location was ever asked for */
-		return CUDA_SUCCESS;
-	default: return CUDA_ERROR_INVALID_VALUE;
-	}
-}
-
 CUresult cuMemRangeGetAttribute(void *data, size_t dataSize, CUmem_range_attribute attribute,
 				CUdeviceptr devPtr, size_t count)
 {
@@ -180,7 +145,7 @@ CUresult cuMemRangeGetAttribute(void *data, size_t dataSize, CUmem_range_attribu
 	(void)ctx;
 	if (!data || !count || !mp_memory_span(devPtr, count, &r) || r.kind != MP_RANGE_MANAGED)
 		return CUDA_ERROR_INVALID_VALUE;
-	return range_attribute(data, dataSize, attribute);
+	return mp_advice_get(&r.advice, attribute, data, dataSize);
 }
 
 CUresult cuMemRangeGetAttributes(void **data, size_t *dataSizes, CUmem_range_attribute *attributes,
