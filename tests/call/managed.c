@@ -41,7 +41,8 @@ static void turns(size_t bytes)
 			want = n == 1 ? p[i] : 7;
 		good &= p[i] == want;
 	}
-	call_line("turns %zu: good=%u sum=%016llx", bytes, good, (unsigned long long)call_sum(p, bytes));
+	call_line("turns %zu: good=%u sum=%016llx", bytes, good,
+			  (unsigned long long)call_sum(p, bytes));
 	MUST(cuMemFree(DEV(p)));
 }
 
@@ -132,16 +133,19 @@ static void copies(void)
 		MUST(cuMemcpyAsync(DEV(o), d, n, s));
 		MUST(cuMemcpyAsync(DEV(pin), DEV(o), n, s));
 		MUST(cuStreamSynchronize(s));
-		call_line("%zu cpy %016llx %016llx", k, (unsigned long long)call_sum(o, n), (unsigned long long)call_sum(pin, n));
+		call_line("%zu cpy %016llx %016llx", k,
+			  (unsigned long long)call_sum(o, n), (unsigned long long)call_sum(pin, n));
 		MUST(cuMemcpyHtoDAsync(DEV(o) + 4096, pin, 8192, s));
 		MUST(cuMemcpyDtoHAsync(pin, DEV(m) + 10, 9000, s));
 		MUST(cuStreamSynchronize(s));
-		call_line("%zu async %016llx %016llx", k, (unsigned long long)call_sum(o, n), (unsigned long long)call_sum(pin, n));
+		call_line("%zu async %016llx %016llx", k,
+			  (unsigned long long)call_sum(o, n), (unsigned long long)call_sum(pin, n));
 		MUST(cuMemsetD8(DEV(m) + 17, 0x33, 5000));
 		o[4097] = 1;
 		MUST(cuMemsetD32Async(DEV(o), 0x01020304, 1030, s));
 		MUST(cuStreamSynchronize(s));
-		call_line("%zu set %016llx %016llx", k, (unsigned long long)call_sum(m, n), (unsigned long long)call_sum(o, n));
+		call_line("%zu set %016llx %016llx", k,
+			  (unsigned long long)call_sum(m, n), (unsigned long long)call_sum(o, n));
 		box.srcDevice = DEV(m);
 		box.dstDevice = DEV(o) + 50;
 		MUST(cuMemcpy2D(&box));
@@ -163,7 +167,8 @@ static void copies(void)
 
 static void graph(void)
 {
-	unsigned n = 5000, *m = managed(n * 4, CU_MEM_ATTACH_GLOBAL), *r = managed(n * 4, CU_MEM_ATTACH_GLOBAL), i, k;
+	unsigned n = 5000, *m = managed(n * 4, CU_MEM_ATTACH_GLOBAL), i, k;
+	unsigned *r = managed(n * 4, CU_MEM_ATTACH_GLOBAL);
 	CUdeviceptr d = call_alloc(n * 4);
 	CUgraphExec x;
 	CUgraph g;
@@ -182,7 +187,8 @@ static void graph(void)
 	for (k = 0; k < 3; k++) {
 		MUST(cuGraphLaunch(x, s));
 		MUST(cuStreamSynchronize(s));
-		call_line("graph %u: %016llx %016llx", k, (unsigned long long)call_sum(m, n * 4), (unsigned long long)call_sum(r, n * 4));
+		call_line("graph %u: %016llx %016llx", k,
+			  (unsigned long long)call_sum(m, n * 4), (unsigned long long)call_sum(r, n * 4));
 		m[k] = 100;
 	}
 	MUST(cuGraphExecDestroy(x));
@@ -215,7 +221,8 @@ static void attached(void)
 		call_step(DEV(p[~i & 1]), n, 3, 1, s[~i & 1]);
 	}
 	MUST(cuCtxSynchronize());
-	call_line("attached %016llx %016llx", (unsigned long long)call_sum(p[0] + 100, n * 4 - 400), (unsigned long long)call_sum(p[1] + 100, n * 4 - 400));
+	call_line("attached %016llx %016llx",
+			  (unsigned long long)call_sum(p[0] + 100, n * 4 - 400), (unsigned long long)call_sum(p[1] + 100, n * 4 - 400));
 	SAY(cuStreamAttachMemAsync(s[0], DEV(p[0]), 0, 3));
 	SAY(cuStreamAttachMemAsync(s[0], DEV(&n), 0, CU_MEM_ATTACH_GLOBAL));
 	for (i = 0; i < 2; i++) {
@@ -300,15 +307,19 @@ static void asked(void)
 	size_t size = 0;
 	void *h = NULL, *data[2] = {&type, &is};
 	size_t sizes[2] = {4, 4};
-	CUpointer_attribute both[2] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_IS_MANAGED};
-	CUmem_range_attribute ranges[2] = {CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY, CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION};
+	CUpointer_attribute both[2] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+				       CU_POINTER_ATTRIBUTE_IS_MANAGED};
+	CUmem_range_attribute ranges[2] = {CU_MEM_RANGE_ATTRIBUTE_READ_MOSTLY,
+					   CU_MEM_RANGE_ATTRIBUTE_PREFERRED_LOCATION};
 	CUmemLocation host = {.type = CU_MEM_LOCATION_TYPE_HOST};
 	int v = 0, list[4];
 	unsigned i;
 	CUstream s;
-	static const int attrs[] = {CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY, CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS,
+	static const int attrs[] = {
+		CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY, CU_DEVICE_ATTRIBUTE_CONCURRENT_MANAGED_ACCESS,
 		CU_DEVICE_ATTRIBUTE_PAGEABLE_MEMORY_ACCESS, CU_DEVICE_ATTRIBUTE_CAN_MAP_HOST_MEMORY,
-		CU_DEVICE_ATTRIBUTE_DIRECT_MANAGED_MEM_ACCESS_FROM_HOST, CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM};
+		CU_DEVICE_ATTRIBUTE_DIRECT_MANAGED_MEM_ACCESS_FROM_HOST,
+		CU_DEVICE_ATTRIBUTE_CAN_USE_HOST_POINTER_FOR_REGISTERED_MEM};
 
 	for (i = 0; i < COUNT(attrs); i++) {
 		MUST(cuDeviceGetAttribute(&v, attrs[i], dev));
@@ -319,7 +330,8 @@ static void asked(void)
 	MUST(cuPointerGetAttribute(&d, CU_POINTER_ATTRIBUTE_DEVICE_POINTER, DEV(p) + 5));
 	MUST(cuPointerGetAttribute(&h, CU_POINTER_ATTRIBUTE_HOST_POINTER, DEV(p) + 5));
 	MUST(cuMemGetAddressRange(&base, &size, DEV(p) + 5000));
-	call_line("type=%u managed=%u device=%d host=%d base=%d size=%zu", type, is, d == DEV(p) + 5, h == (char *)p + 5, base == DEV(p), size);
+	call_line("type=%u managed=%u device=%d host=%d base=%d size=%zu", type, is, d == DEV(p) + 5,
+		  h == (char *)p + 5, base == DEV(p), size);
 	MUST(cuPointerGetAttributes(2, both, data, DEV(p)));
 	call_line("both %u %u", type, is);
 	SAY(cuMemAdvise(DEV(p), 100000, CU_MEM_ADVISE_SET_READ_MOSTLY, 0));
