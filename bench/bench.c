@@ -110,26 +110,31 @@ static void launch(unsigned n)
 static void lone(unsigned n)
 {
 	CUfunction f = call_function("clock_ns");
-	double *v = calloc(n, sizeof(*v));
+	double *v = calloc(n, sizeof(*v)), *own = calloc(n, sizeof(*own));
 	void *params[] = {&buffer};
 	unsigned i, k = 0;
 
 	for (i = 0; i < n; i++) {
 		struct timespec pause = {.tv_nsec = 2000000};
 		unsigned long long seen = 0;
-		uint64_t t;
+		uint64_t t, called;
 
 		nanosleep(&pause, NULL);
+		called = now_ns();
 		t = wall_ns();
 		MUST(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, stream, params, NULL));
+		own[i] = (double)(now_ns() - called);
 		MUST(cuStreamSynchronize(stream));
 		MUST(cuMemcpyDtoH(&seen, buffer, 8));
 		if (seen > t)
 			v[k++] = (double)(seen - t);
+		say("called_ns", (double)called);
 	}
 	if (k)
 		say_spread("lone_launch", v, k);
+	say_spread("lone_call", own, n);
 	free(v);
+	free(own);
 }
 
 /* ---- wait ---- */

@@ -161,14 +161,19 @@ static void grid_free(struct grid *g)
 	free(g);
 }
 
+static void threads_wake(struct mp_exec *e, bool several)
+{
+	if (several)
+		pthread_cond_broadcast(&e->work);
+	else
+		pthread_cond_signal(&e->work);
+}
+
 static void grid_queue(struct mp_exec *e, struct grid *g)
 {
 	g->held = false;
 	grid_append(e, g);
-	if (g->nblocks > 1)
-		pthread_cond_broadcast(&e->work);
-	else
-		pthread_cond_signal(&e->work);
+	threads_wake(e, g->nblocks > 1);
 }
 
 /* A child has ended: its parent and the next one of its stream hear of it. */
@@ -555,13 +560,18 @@ enum mp_exec_outcome mp_exec_submit(struct mp_exec *e, const struct mp_exec_grid
 {
 	struct grid *g;
 	enum mp_exec_outcome o = grid_new(e, in, &g);
+	bool several;
 
 	if (o)
 		return o;
+	several = g->nblocks > 1;
 	pthread_mutex_lock(&e->lock);
 	g->serial = ++e->serial;
-	grid_queue(e, g);
+	g->held = false;
+	grid_append(e, g);
 	pthread_mutex_unlock(&e->lock);
+	/* Woken under the lock, a thread would go back to sleep for it; the grid may be over by now. */
+	threads_wake(e, several);
 	return MP_EXEC_OK;
 }
 

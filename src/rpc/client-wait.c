@@ -2,7 +2,8 @@
 /*
  * Waiting: one futex word that moves with every batch of frames taken in.
  *
- * A waiter spins a little when there is a second processor, then sleeps.  The
+ * A waiter spins a little when there is a second processor and spinning has paid
+ * lately (base/spin.h), then sleeps.  The
  * word is read before the condition is asked, so that nothing is missed.
  */
 #include "rpc/client.h"
@@ -33,13 +34,18 @@ int mp_rpc_wait(struct mp_rpc *r, bool (*ready)(void *arg), void *arg)
 	if (ready(arg))
 		return 0;
 	atomic_fetch_add_explicit(&r->stats.waits, 1, memory_order_relaxed);
-	start = mp_tick();
-	while (s->spin && mp_tick() - start < s->spin_ticks) {
-		if (ready(arg))
-			return 0;
-		if (atomic_load(&r->lost))
-			return -1;
-		_mm_pause();
+	if (s->spin && mp_spin_may(&s->waits)) {
+		start = mp_tick();
+		while (mp_tick() - start < s->spin_ticks) {
+			if (ready(arg)) {
+				mp_spin_over(&s->waits, true);
+				return 0;
+			}
+			if (atomic_load(&r->lost))
+				return -1;
+			_mm_pause();
+		}
+		mp_spin_over(&s->waits, false);
 	}
 	for (;;) {
 		uint32_t seen;

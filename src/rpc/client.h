@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 
+#include "base/spin.h"
 #include "rpc/rpc.h"
 
 #define MP_WAIT_BUCKETS 256
@@ -32,6 +33,7 @@ struct mp_session {
 	int fd[2];
 	bool closing;
 	bool spin; /* more than one processor */
+	struct mp_spin waits;
 	uint64_t spin_ticks;
 
 	_Atomic uint32_t sender; /* the role of writing lane 0: held over the write, by design */

@@ -31,6 +31,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/fail.h"
+#include "base/spin.h"
 #include "mp-drv.h"
 #include "mp-job.h"
 #include "pool/worker-spawn.h"
@@ -57,6 +58,7 @@ struct host_call;
 #define MP_ATTR_CONTEXT_MEMORY 0x4d500003 /* MiB that a process's context costs; refused: measured */
 
 struct mp_worker;
+struct stamp;
 struct context;
 struct stream;
 struct upload;
@@ -262,7 +264,10 @@ struct mp_worker {
 	unsigned captures;
 	uint64_t applied; /* ticket of the next record */
 	uint64_t acked;
-	uint64_t records, launches, operations, operations_seen;
+	uint64_t records, launches, operations, operations_seen, operations_ticked;
+	struct mp_spin reader_spin, completion_spin; /* of those two threads alone */
+	struct stamp *stamps; /* NULL: nobody measures */
+	unsigned stamp_count;
 	bool bye;
 	_Atomic(struct mp_job *) loose;
 
@@ -492,6 +497,10 @@ void mp_print_sync(struct mp_worker *w, CUevent finished); /* everything printed
 int mp_driver_open(struct mp_worker *w, const char *path, struct mp_fail *f);
 int mp_devices_take(struct mp_worker *w, const char *uuids, const char *memory, struct mp_fail *f);
 int mp_snapshot(struct mp_worker *w, struct mp_buf *b);
+
+/* stamp.c */
+void mp_stamp_open(struct mp_worker *w);
+void mp_stamp(struct mp_worker *w, uint64_t ticket);
 
 /* confine.c */
 int mp_confine(void);

@@ -27,6 +27,7 @@
 #define OUTLET_CEILING (256u << 20)
 #define HELLO_SECONDS  5
 #define SPIN_NS	       30000u
+#define TICK_MS	       2
 
 /* ---- The end ---- */
 
@@ -180,30 +181,46 @@ static void *control_main(void *worker)
 
 /* ---- Reading ---- */
 
+/* Is there something within the spin? It pays between the records of a busy program only. */
+static bool spin_for_bytes(struct mp_worker *w, uint8_t *p, size_t n, ssize_t *ret)
+{
+	uint64_t start = mp_now_ns();
+
+	do {
+		_mm_pause();
+		*ret = recv(w->lane[0], p, n, MSG_DONTWAIT);
+		if (*ret >= 0 || (errno != EAGAIN && errno != EINTR))
+			return true;
+	} while (mp_now_ns() - start < SPIN_NS);
+	return false;
+}
+
 /* Bytes now, or after a short spin, or blocked. */
 static ssize_t receive(struct mp_worker *w, uint8_t *p, size_t n)
 {
 	static int cpus;
-	uint64_t start = 0;
+	ssize_t got = recv(w->lane[0], p, n, MSG_DONTWAIT);
+	struct pollfd pfd = {.fd = w->lane[0], .events = POLLIN};
 
+	if (got >= 0 || (errno != EAGAIN && errno != EINTR))
+		return got;
 	if (!cpus)
 		cpus = (int)sysconf(_SC_NPROCESSORS_ONLN);
-	for (;;) {
-		ssize_t got = recv(w->lane[0], p, n, MSG_DONTWAIT);
-		uint64_t now;
+	if (cpus > 1 && mp_spin_may(&w->reader_spin)) {
+		bool came = spin_for_bytes(w, p, n, &got);
 
-		if (got >= 0 || (errno != EAGAIN && errno != EINTR))
+		mp_spin_over(&w->reader_spin, came);
+		if (came)
 			return got;
-		now = mp_now_ns();
-		if (!start)
-			start = now;
-		if (cpus < 2 || now - start > SPIN_NS)
-			break;
-		_mm_pause();
 	}
-	mp_exec_enter(w);
-	mp_streams_tick(w);
-	mp_exec_leave(w);
+	/* Only a client that stays silent is worth the events that a tick records. */
+	if (w->operations != w->operations_ticked && !poll(&pfd, 1, TICK_MS)) {
+		mp_exec_enter(w);
+		if (!w->captures)
+			w->operations_ticked = w->operations;
+		mp_streams_tick(w);
+		mp_exec_leave(w);
+	}
 	return recv(w->lane[0], p, n, 0);
 }
 
@@ -212,6 +229,7 @@ int mp_session_feed(struct mp_worker *w, struct mp_feed *feed)
 {
 	enum mp_feed_what what;
 	struct mp_feed_item it;
+	bool first = w->stamps != NULL;
 	int r = 0;
 
 	mp_exec_enter(w);
@@ -222,6 +240,9 @@ int mp_session_feed(struct mp_worker *w, struct mp_feed *feed)
 		} else if (what == MP_FEED_CONTROL) {
 			r = mp_exec_control(w, it.record);
 		} else {
+			if (MP_UNLIKELY(first))
+				mp_stamp(w, it.ticket);
+			first = false;
 			r = mp_exec_record(w, it.record, it.ticket);
 		}
 		if (w->bye)
@@ -376,6 +397,7 @@ int mp_worker_serve(const struct mp_worker_options *o, struct mp_fail *f)
 		mp_fail_set(f, MP_WORKER_EXIT_USAGE, "the account of the lease cannot be used");
 		return MP_WORKER_EXIT_USAGE;
 	}
+	mp_stamp_open(w);
 	if (mp_confine()) {
 		mp_fail_set(f, MP_WORKER_EXIT_USAGE, "the worker cannot give up its privileges");
 		return MP_WORKER_EXIT_USAGE;

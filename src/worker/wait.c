@@ -33,14 +33,18 @@ static struct wait *wait_new(struct mp_worker *w)
 
 static void wait_post(struct mp_worker *w, struct wait *wt)
 {
+	bool wake;
+
 	wt->next = NULL;
 	atomic_fetch_add(&wt->q->pending, 1);
 	pthread_mutex_lock(&w->wait_lock);
 	*w->inbox_tail = wt;
 	w->inbox_tail = &wt->next;
-	if (w->completion_sleeps)
-		pthread_cond_signal(&w->wait_wake);
+	wake = w->completion_sleeps;
+	w->completion_sleeps = false; /* one wake for all that come before it runs */
 	pthread_mutex_unlock(&w->wait_lock);
+	if (wake)
+		pthread_cond_signal(&w->wait_wake);
 }
 
 static void add(struct mp_worker *w, struct wait proto)
@@ -251,47 +255,59 @@ int mp_wait_poll(struct mp_worker *w)
 	return ret;
 }
 
+/* Nothing has passed: spin where that pays, sleep otherwise, the longer the longer it takes. */
+static void rest(struct mp_worker *w, uint64_t *idle_since, bool *spins)
+{
+	uint64_t now = mp_now_ns(), ns;
+	struct timespec ts = {0};
+
+	if (!*idle_since) {
+		*idle_since = now;
+		*spins = mp_spin_may(&w->completion_spin);
+	}
+	if (*spins && now - *idle_since < SPIN_NS) {
+		_mm_pause();
+		return;
+	}
+	if (*spins)
+		mp_spin_over(&w->completion_spin, false);
+	*spins = false;
+	ns = (now - *idle_since) / 8;
+	ts.tv_nsec = (long)(ns < SLEEP_NS ? ns : SLEEP_NS);
+	nanosleep(&ts, NULL);
+}
+
 void *mp_wait_main(void *worker)
 {
 	struct mp_worker *w = worker;
 	uint64_t idle_since = 0;
-	bool busy = false;
+	bool busy = false, spins = false;
 
 	(void)prctl(PR_SET_TIMERSLACK, 1000ul);
 	while (!atomic_load(&w->ended)) {
 		int r = mp_wait_poll(w);
-		uint64_t now;
 
 		if (busy != (r != 0) && w->account) {
 			busy = r != 0;
 			mp_account_set_busy(w->account, w->account_slot, busy);
 		}
-		if (!r) {
-			pthread_mutex_lock(&w->wait_lock);
-			while (!w->inbox && !atomic_load(&w->ended)) {
-				w->completion_sleeps = true;
-				pthread_cond_wait(&w->wait_wake, &w->wait_lock);
-				w->completion_sleeps = false;
-			}
-			pthread_mutex_unlock(&w->wait_lock);
-			idle_since = 0;
+		if (r == 1) {
+			rest(w, &idle_since, &spins);
 			continue;
 		}
-		if (r == 2) {
-			idle_since = 0;
+		if (spins && idle_since)
+			mp_spin_over(&w->completion_spin, r == 2);
+		spins = false;
+		idle_since = 0;
+		if (r == 2)
 			continue;
+		pthread_mutex_lock(&w->wait_lock);
+		while (!w->inbox && !atomic_load(&w->ended)) {
+			w->completion_sleeps = true;
+			pthread_cond_wait(&w->wait_wake, &w->wait_lock);
+			w->completion_sleeps = false;
 		}
-		now = mp_now_ns();
-		if (!idle_since)
-			idle_since = now;
-		if (now - idle_since < SPIN_NS) {
-			_mm_pause();
-		} else {
-			uint64_t ns = (now - idle_since) / 8;
-			struct timespec ts = {.tv_nsec = (long)(ns < SLEEP_NS ? ns : SLEEP_NS)};
-
-			nanosleep(&ts, NULL);
-		}
+		pthread_mutex_unlock(&w->wait_lock);
 	}
 	return NULL;
 }
