@@ -63,6 +63,8 @@ void mp_table_free(struct mp_table *own_table);
 /* Sets what a program needs to find this lease: variables and library path. */
 int mp_cli_environment(const json_t *lease, const char *data, const char *server,
 		       struct mp_fail *f);
+/* The same on a lease that others hold: with a helper of its own where lanes are encrypted. */
+int mp_cli_join(struct mp_cli *c, const char *data);
 /* Becomes the program of c->argv; returns only on failure, with the exit code. */
 int mp_cli_become(struct mp_cli *c);
 

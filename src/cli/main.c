@@ -32,7 +32,7 @@ const struct mp_option_row mp_options[] = {
 	{O_IDLE, 0, "idle", "T", "take devices back that had no work for so long"},
 	{O_BY, 0, "by", "WHAT", "client, user, host or program (client)"},
 	{O_SINCE, 0, "since", "T", "only the last such time: 30d"},
-	{O_PRIORITY, 0, "priority", "P", "in the waiting line: low, normal or high, as far as the token allows (normal)"},
+	{O_PRIORITY, 0, "priority", "P", "in the waiting line: low, normal or high (normal)"},
 	{O_PLACEMENT, 0, "placement", "P", "pack or spread (as the pool is set)"},
 	{O_OVERLAP, 0, "overlap", "T", "how long the old token still holds (24h)"},
 	{O_BUNDLE, 0, "bundle", "DIR", "token bundle: ca.crt, token, servers (~/.config/motorpool)"},
@@ -49,7 +49,8 @@ const struct mp_command mp_commands[] = {
 		 BIT(O_LOST_EXIT) | BIT(O_NEW) | BIT(O_FILTER) | BIT(O_PRIORITY) | BIT(O_PLACEMENT), 1, -1},
 	{"request", "", "ask for a lease that several programs use", mp_cli_request,
 	 COMMON | BIT(O_DEVICES) | BIT(O_FRACTION) | BIT(O_MEMORY) | BIT(O_TIMEOUT) | BIT(O_FILTER) |
-		 BIT(O_PRIORITY) | BIT(O_PLACEMENT) | BIT(O_NAME) | BIT(O_TTL) | BIT(O_LINGER) | BIT(O_PRINT_ENV) | BIT(O_JSON), 0, 0},
+		 BIT(O_PRIORITY) | BIT(O_PLACEMENT) | BIT(O_NAME) | BIT(O_TTL) | BIT(O_LINGER) |
+		 BIT(O_PRINT_ENV) | BIT(O_JSON), 0, 0},
 	{"use", "[--] PROGRAM [ARG]...", "run a program on a requested lease", mp_cli_use,
 	 COMMON | BIT(O_NAME), 1, -1},
 	{"client", "[--] PROGRAM [ARG]...", "the same as use", mp_cli_use, COMMON | BIT(O_NAME), 1, -1},

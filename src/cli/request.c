@@ -168,7 +168,7 @@ int mp_cli_use(struct mp_cli *c)
 	json_object_set(s, "devices", devices);
 	if (mp_cli_environment(s, mp_cli_text(s, "data"), mp_cli_text(s, "server"), &f) < 0)
 		return mp_cli_fail(&f);
-	return mp_cli_become(c);
+	return mp_cli_join(c, mp_cli_text(s, "data"));
 }
 
 int mp_cli_release(struct mp_cli *c)

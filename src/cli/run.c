@@ -9,6 +9,7 @@
  * the loss of its device only: a program that can go on without one may.
  */
 #include "cli/cli.h"
+#include "client/lanes.h"
 #include "base/check.h"
 #include "base/where.h"
 
@@ -170,27 +171,44 @@ static void signals_block(sigset_t *set, sigset_t *old)
 	sigprocmask(SIG_BLOCK, set, old);
 }
 
-static int run_with(struct mp_cli *c, struct mp_held *h)
+/* What the program finds as its server: a helper of ours where lanes are encrypted. */
+static int lanes_start(const char *data, const char *ca_file, char *ret, size_t size, int *ret_keep,
+		       struct mp_fail *f)
+{
+	*ret_keep = -1;
+	if (mp_lanes_wanted(data))
+		return mp_lanes_start(data, ca_file, ret, size, ret_keep, f);
+	snprintf(ret, size, "%s", data);
+	return 0;
+}
+
+static int run_with(struct mp_cli *c, struct mp_held *h, const struct mp_bundle *b)
 {
 	struct mp_fail f = {0};
 	sigset_t set, old;
+	char data[4096];
 	bool lost = false;
 	pid_t pid = -1;
-	int fd, code;
+	int fd, code, keep;
 
+	/* Before signals are blocked: the helper has its own ways with them. */
+	if (lanes_start(mp_held_data(h), b->ca_file, data, sizeof(data), &keep, &f) < 0)
+		return mp_cli_fail(&f);
 	signals_block(&set, &old);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0) {
 		mp_fail_set(&f, MP_CODE_FAILED, "no signalfd: %s", strerror(errno));
 		return mp_cli_fail(&f);
 	}
-	if (mp_cli_environment(mp_held_lease(h), mp_held_data(h), mp_held_server(h), &f) < 0 ||
+	if (mp_cli_environment(mp_held_lease(h), data, mp_held_server(h), &f) < 0 ||
 	     program_start(c->argv, &old, &pid, &f) < 0) {
 		close(fd);
 		return mp_cli_fail(&f);
 	}
 	code = program_mind(h, pid, fd, &lost);
 	close(fd);
+	if (keep >= 0)
+		close(keep);
 	return lost && c->lost_exit >= 0 ? c->lost_exit : code;
 }
 
@@ -202,6 +220,29 @@ int mp_cli_become(struct mp_cli *c)
 	mp_fail_set(&f, errno == ENOENT ? MP_CODE_NO_PROGRAM : MP_CODE_NOT_EXECUTABLE,
 		    "cannot execute '%s': %s", c->argv[0], strerror(errno));
 	return mp_cli_fail(&f);
+}
+
+/*
+ * The program on a lease that somebody else holds.  Where its lanes are encrypted
+ * and no helper stands by (another host, a requested lease), this process starts
+ * one and leaves the pipe that keeps it to the program.
+ */
+int mp_cli_join(struct mp_cli *c, const char *given)
+{
+	struct mp_fail f = {0};
+	struct mp_bundle b;
+	char data[4096];
+	int keep = -1;
+
+	if (!mp_lanes_wanted(given))
+		return mp_cli_become(c);
+	if (mp_bundle_open(c->bundle, &b, &f) < 0)
+		return mp_cli_fail(&f);
+	if (mp_lanes_start(given, b.ca_file, data, sizeof(data), &keep, &f) < 0)
+		return mp_cli_fail(&f);
+	fcntl(keep, F_SETFD, 0);
+	setenv(MP_ENV_DATA, data, 1);
+	return mp_cli_become(c);
 }
 
 int mp_cli_run(struct mp_cli *c)
@@ -220,7 +261,7 @@ int mp_cli_run(struct mp_cli *c)
 
 	/* Inside another run: its lease serves, nothing is asked. */
 	if (outer && *outer && !c->fresh)
-		return mp_cli_become(c);
+		return mp_cli_join(c, getenv(MP_ENV_DATA));
 	if (mp_bundle_open(c->bundle, &b, &f) < 0)
 		return mp_cli_fail(&f);
 	signal(SIGPIPE, SIG_IGN);
@@ -235,7 +276,7 @@ int mp_cli_run(struct mp_cli *c)
 	signal(SIGINT, SIG_DFL);
 	signal(SIGTERM, SIG_DFL);
 	signal(SIGHUP, SIG_DFL);
-	code = stopped ? 128 + stopped : run_with(c, h);
+	code = stopped ? 128 + stopped : run_with(c, h, &b);
 	mp_held_release(h);
 	mp_bundle_close(&b);
 	return code;

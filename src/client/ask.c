@@ -8,6 +8,7 @@
  * second at most, as long as the program runs.
  */
 #include "client/client.h"
+#include "client/lanes.h"
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -234,6 +235,10 @@ static char *data_make(const struct mp_held *h)
 		if (!text)
 			continue;
 		mp_buf_puts(&b, b.len ? "," : "");
+		if (!strncmp(text, MP_LANES_TLS, 4)) {
+			mp_buf_puts(&b, MP_LANES_TLS);
+			text += 4;
+		}
 		if (text[0] == ':')
 			mp_buf_add(&b, address, (size_t)(strrchr(address, ':') - address));
 		mp_buf_puts(&b, text);

@@ -45,7 +45,7 @@
 
 struct server {
 	struct mp_options o;
-	char state[4096], worker[4096], driver[4096], name[65];
+	char state[4096], worker[4096], driver[4096], gate[4096], name[65];
 	char names[NAMES_MAX][64]; /* of the certificate */
 	unsigned nnames;
 	int state_lock;
@@ -160,6 +160,9 @@ static int parts_find(struct server *s, struct mp_fail *f)
 	if (!mp_where(MP_PART_WORKER, s->worker, sizeof(s->worker)))
 		return mp_fail_set(f, MP_CODE_CONFIG, "motorpool-worker is not where it should be: %s",
 				   s->worker);
+	if (!mp_where(MP_PART_GATE, s->gate, sizeof(s->gate)))
+		return mp_fail_set(f, MP_CODE_CONFIG, "motorpool-gate is not where it should be: %s",
+				   s->gate);
 	if (s->o.driver) {
 		snprintf(s->driver, sizeof(s->driver), "%s", s->o.driver);
 	} else if (!s->o.demo && !s->o.soft) {
@@ -247,6 +250,7 @@ static int pool_start(struct server *s, struct mp_fail *f)
 				   .state_dir = s->state,
 				   .worker = s->worker,
 				   .driver = s->driver,
+				   .gate = s->gate,
 				   .offer = s->o.offer,
 				   .reserve = s->o.reserve,
 				   .liveness_ms = (unsigned)(s->o.liveness_s < 86400 ? s->o.liveness_s

@@ -77,9 +77,9 @@ class Program:
         return dict(p.decode().split("=", 1) for p in pairs if b"=" in p)
 
 
-def start(api="127.0.0.1:0", data="127.0.0.1:0"):
+def start(api="127.0.0.1:0", data="127.0.0.1:0", also=True):
     d = subprocess.Popen([DAEMON, "--demo", "--driver", DRIVER, "--devices", "2", "--device-memory", "1GiB", "--api",
-                          api, "--data", f"{data},unix:{root}/data", "--state", str(root / "state"),
+                          api, "--data", data + (f",unix:{root}/data" if also else ""), "--state", str(root / "state"),
                           "--bundle", str(root / "bundle"), "--name", "s1"],
                          env=env, stdout=subprocess.PIPE, stderr=open(root / "log", "a"), text=True)
     return d, d.stdout.readline()
@@ -154,6 +154,39 @@ def test_no_launcher():
     check(within(1, lambda: free_mib(0) == free_mib(1) == 1024), "their ends free the leases, kill -9 too", pool())
 
 
+def test_encrypted():
+    """A lane that is encrypted even on loopback."""
+    p = Program("-p", "0.5")
+    e = p.environment()
+    check(p.first == "0" and e["MOTORPOOL_DATA"].startswith("unix:"), "a program speaks to a helper of run", e["MOTORPOOL_DATA"])
+    check(p.ask("w") == "0" and p.ask("i").split()[1] == "512", "and works through an encrypted lane")
+    address = json.loads(motorpool("lease", "show", e["MOTORPOOL_LEASE"], "--json").stdout)["data"][0]
+    check(address.startswith("tls::") or address.startswith("tls:127.0.0.1:"), "the server asks for that", address)
+    plain = Program(environment=dict(e, MOTORPOOL_DATA=address.replace("tls:", "127.0.0.1:" if "::" in address else "").replace("::", ":")))
+    check(plain.first != "0", "a plain lane is refused there", plain.first)
+    plain.end()
+    q = Program(environment=e)
+    check(q.first == "0" and q.ask("w") == "0", "a second process joins through the same helper")
+    q.end()
+    check(p.end() == 0 and within(1, lambda: free_mib() == 1024), "the end frees all")
+    check(within(2, lambda: not os.path.exists(e["MOTORPOOL_DATA"][5:])), "and the helper's socket is gone")
+    p = Program("-p", "0.5")
+    e = p.environment()
+    p.p.kill()
+    check(within(1, lambda: free_mib() == 1024), "kill -9 of run ends lease and helper")
+    check(within(2, lambda: not os.path.exists(e["MOTORPOOL_DATA"][5:])), "its socket is gone, too")
+    alone = dict(env, LD_LIBRARY_PATH=LIBDIR, MOTORPOOL_GPU_MEMORY="25%", MOTORPOOL_TIMEOUT="0")
+    p = Program(environment=alone)
+    check(p.first == "0" and p.ask("w") == "0", "without run, too", p.first)
+    p.end()
+    within(1, lambda: free_mib() == 1024)
+    run = dict(env, XDG_RUNTIME_DIR=str(root))
+    subprocess.run([COMMAND, "request", "-p", "0.5"], env=run, stdout=subprocess.DEVNULL)
+    r = subprocess.run([COMMAND, "use", "--", PROGRAM], env=run, input="w\n", capture_output=True, text=True, timeout=30)
+    check(r.stdout.split() == ["0", "0"], "and in a requested lease", r)
+    subprocess.run([COMMAND, "release"], env=run)
+
+
 def test_daemon_killed(d):
     p = Program("-p", "0.5")
     p.ask("a 100")
@@ -179,6 +212,10 @@ def main():
     test_killed()
     test_no_launcher()
     d = test_daemon_killed(d)
+    d.send_signal(signal.SIGTERM)
+    d.wait(10)
+    d, line = start(data="tls:127.0.0.1:0", also=False)
+    test_encrypted()
     d.send_signal(signal.SIGTERM)
     check(d.wait(10) == 0, "SIGTERM ends the demo")
     print(f"1..{count}")

@@ -18,6 +18,7 @@
  *	MOTORPOOL_BUNDLE	where the token bundle is
  */
 #include "client/client.h"
+#include "client/lanes.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -67,13 +68,13 @@ static int ask_fill(struct mp_ask *ask, char *filters, const char **list, struct
 	return 0;
 }
 
-static void lease_tell(const struct mp_held *h)
+static void lease_tell(const struct mp_held *h, const char *data)
 {
 	const json_t *l = mp_held_lease(h);
 
 	printf(MP_ENV_DATA "=%s\n" MP_ENV_SECRET "=%s\n" MP_ENV_LEASE "=%s\n" MP_ENV_SERVER "=%s\n"
 	       MP_ENV_DEVICES "=%zu\n\n",
-	       mp_held_data(h), json_string_value(json_object_get(l, "secret")),
+	       data, json_string_value(json_object_get(l, "secret")),
 	       json_string_value(json_object_get(l, "id")), mp_held_server(h),
 	       json_array_size(json_object_get(l, "devices")));
 	fflush(stdout);
@@ -89,15 +90,24 @@ static int serve(const char *program)
 	struct mp_fail f = {0};
 	struct mp_bundle b;
 	struct mp_held *h;
+	char data[4096];
+	int keep = -1;
 
 	if (!filters || ask_fill(&ask, filters, list, &f) < 0 || mp_bundle_open(NULL, &b, &f) < 0 ||
 	    mp_client_ask(&b, &ask, NULL, &h, &f) < 0) {
 		free(filters);
 		return refuse(f.text);
 	}
-	lease_tell(h);
+	snprintf(data, sizeof(data), "%s", mp_held_data(h));
+	if (mp_lanes_wanted(data) &&
+	    mp_lanes_start(mp_held_data(h), b.ca_file, data, sizeof(data), &keep, &f) < 0)
+		return refuse(f.text);
+	lease_tell(h, data);
 	while (!program_gone() && mp_held_step(h, 0, 1000) != MP_HELD_ENDED)
 		;
+	/* The helper of the lanes ends with this descriptor. */
+	if (keep >= 0)
+		close(keep);
 	mp_held_release(h);
 	mp_bundle_close(&b);
 	free(filters);

@@ -20,6 +20,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -27,13 +28,17 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#define TLS_HANDSHAKE 22 /* the first byte of TLS, RFC 8446 section 5.1 */
 #define HELLO_NS      (5ull * 1000000000)
 #define HALF_OPEN_MAX 256
 
 /* What an epoll entry is: kind in the low byte, a number above it. */
-enum { WATCH_WAKE = 0, WATCH_LISTENER = 1, WATCH_WORKER = 2, WATCH_HALF_OPEN = 3 };
+enum { WATCH_WAKE = 0, WATCH_LISTENER = 1, WATCH_WORKER = 2, WATCH_HALF_OPEN = 3, WATCH_GATE = 4 };
+
+extern char **environ;
 
 /* ---- Listening ---- */
 
@@ -102,6 +107,8 @@ static int listen_tcp(char *text, struct listener *l, struct mp_fail *f)
 				   strerror(errno));
 	l->port = ntohs(six ? ((struct sockaddr_in6 *)&got)->sin6_port
 			    : ((struct sockaddr_in *)&got)->sin_port);
+	l->local = six ? IN6_IS_ADDR_LOOPBACK(&a6.sin6_addr)
+		       : (ntohl(a4.sin_addr.s_addr) >> 24) == 127;
 	if (six ? IN6_IS_ADDR_UNSPECIFIED(&a6.sin6_addr) : a4.sin_addr.s_addr == INADDR_ANY)
 		host = "";
 	snprintf(l->text, sizeof(l->text), six && *host ? "[%s]:%u" : "%s:%u", host, l->port);
@@ -128,6 +135,9 @@ int mp_data_open(struct mp_pool *p, const char *listeners, struct mp_fail *f)
 			break;
 		}
 		l = &p->listeners[p->nlisteners];
+		l->always = !strncmp(one, "tls:", 4);
+		if (l->always)
+			one += 4;
 		rc = !strncmp(one, "unix:", 5) ? listen_unix(one + 5, l, f) : listen_tcp(one, l, f);
 		if (rc < 0)
 			break;
@@ -191,29 +201,170 @@ static struct half_open **half_open_oldest(struct mp_pool *p)
 	return at;
 }
 
+static void half_open_add(struct mp_pool *p, int own_fd, bool must_encrypt, bool may_encrypt)
+{
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLET | EPOLLRDHUP,
+				 .data.u64 = (uint64_t)own_fd << 8 | WATCH_HALF_OPEN};
+	struct half_open *h;
+
+	if (p->nhalf_open >= HALF_OPEN_MAX)
+		half_open_drop(p, half_open_oldest(p), true);
+	h = calloc(1, sizeof(*h));
+	if (!h || epoll_ctl(p->epoll, EPOLL_CTL_ADD, own_fd, &ev) < 0) {
+		free(h);
+		close(own_fd);
+		return;
+	}
+	h->fd = own_fd;
+	h->must_encrypt = must_encrypt;
+	h->may_encrypt = may_encrypt;
+	h->deadline = mp_now_ns() + HELLO_NS;
+	h->next = p->half_open;
+	p->half_open = h;
+	p->nhalf_open++;
+}
+
+static bool is_loopback(const struct sockaddr_storage *a)
+{
+	const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)a;
+
+	if (a->ss_family == AF_INET)
+		return (ntohl(((const struct sockaddr_in *)a)->sin_addr.s_addr) >> 24) == 127;
+	return a->ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&six->sin6_addr);
+}
+
+bool mp_listener_encrypted(struct mp_pool *p, const struct listener *l)
+{
+	if (!l->port || !p->gate)
+		return false;
+	return l->always || (!l->local && !mp_setting_is(p, "encryption", "off"));
+}
+
+json_t *mp_data_json(struct mp_pool *p)
+{
+	json_t *list = json_array();
+	unsigned i;
+
+	for (i = 0; i < p->nlisteners; i++)
+		json_array_append_new(list, json_sprintf("%s%s", mp_listener_encrypted(p, &p->listeners[i])
+									 ? "tls:"
+									 : "",
+							 p->listeners[i].text));
+	return list;
+}
+
 static void connection_take(struct mp_pool *p, struct listener *l)
 {
-	struct epoll_event ev = {.events = EPOLLIN | EPOLLET | EPOLLRDHUP};
-	struct half_open *h;
+	bool encrypted = mp_listener_encrypted(p, l);
+	struct sockaddr_storage from;
+	socklen_t len;
 	int fd, on = 1;
 
-	while ((fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC)) >= 0) {
-		if (p->nhalf_open >= HALF_OPEN_MAX)
-			half_open_drop(p, half_open_oldest(p), true);
-		h = calloc(1, sizeof(*h));
-		ev.data.u64 = (uint64_t)fd << 8 | WATCH_HALF_OPEN;
-		if (!h || epoll_ctl(p->epoll, EPOLL_CTL_ADD, fd, &ev) < 0) {
-			free(h);
-			close(fd);
-			continue;
-		}
+	for (;;) {
+		len = sizeof(from);
+		fd = accept4(l->fd, (struct sockaddr *)&from, &len, SOCK_CLOEXEC);
+		if (fd < 0)
+			return;
 		if (l->port)
 			setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		h->fd = fd;
-		h->deadline = mp_now_ns() + HELLO_NS;
-		h->next = p->half_open;
-		p->half_open = h;
-		p->nhalf_open++;
+		/* What comes from this machine may be plain, unless it was asked for by name. */
+		half_open_add(p, fd, encrypted && (l->always || !is_loopback(&from)), l->port && p->gate);
+	}
+}
+
+/* ---- The gate: encrypted connections come back from it as plain ones ---- */
+
+static int gate_start(struct mp_pool *p)
+{
+	struct epoll_event ev = {.events = EPOLLIN, .data.u64 = WATCH_GATE};
+	char *argv[] = {p->gate, "--control-fd", "3", "--state", p->state_dir, NULL};
+	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t none, defaults;
+	int pair[2], from, rc;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -1;
+	from = fcntl(pair[1], F_DUPFD_CLOEXEC, 16);
+	posix_spawn_file_actions_init(&actions);
+	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+	posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+	posix_spawn_file_actions_adddup2(&actions, from, 3);
+	sigemptyset(&none);
+	sigfillset(&defaults);
+	posix_spawnattr_init(&attr);
+	posix_spawnattr_setsigmask(&attr, &none);
+	posix_spawnattr_setsigdefault(&attr, &defaults);
+	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
+						POSIX_SPAWN_SETSID);
+	rc = posix_spawn(&p->gate_pid, p->gate, &actions, &attr, argv, environ);
+	posix_spawnattr_destroy(&attr);
+	posix_spawn_file_actions_destroy(&actions);
+	close(from);
+	close(pair[1]);
+	if (rc || epoll_ctl(p->epoll, EPOLL_CTL_ADD, pair[0], &ev) < 0) {
+		mp_log(MP_LOG_ERROR, "pool", "gate-not-started", "path=%s why=\"%s\"", p->gate,
+		       strerror(rc ? rc : errno));
+		close(pair[0]);
+		return -1;
+	}
+	p->gate_control = pair[0];
+	return 0;
+}
+
+static void gate_stop(struct mp_pool *p)
+{
+	if (p->gate_control < 0)
+		return;
+	/* Closing the socket ends it; its lanes go on. */
+	close(p->gate_control);
+	p->gate_control = -1;
+	while (waitpid(p->gate_pid, NULL, 0) < 0 && errno == EINTR)
+		;
+}
+
+static bool gate_give(struct mp_pool *p, int fd)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} u;
+	char c = 'T';
+	struct iovec iov = {&c, 1};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.room,
+			   .msg_controllen = sizeof(u.room)};
+
+	if (p->gate_control < 0 && gate_start(p) < 0)
+		return false;
+	memset(&u, 0, sizeof(u));
+	u.head.cmsg_level = SOL_SOCKET;
+	u.head.cmsg_type = SCM_RIGHTS;
+	u.head.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&u.head), &fd, sizeof(fd));
+	return sendmsg(p->gate_control, &m, MSG_NOSIGNAL | MSG_DONTWAIT) == 1;
+}
+
+static void gate_take(struct mp_pool *p)
+{
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} u;
+	char c;
+	struct iovec iov = {&c, 1};
+	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = u.room,
+			   .msg_controllen = sizeof(u.room)};
+	ssize_t n = recvmsg(p->gate_control, &m, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+	int fd;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		mp_log(MP_LOG_ERROR, "pool", "gate-ended", "it is started again when it is needed");
+		gate_stop(p);
+	} else if (CMSG_FIRSTHDR(&m) && CMSG_FIRSTHDR(&m)->cmsg_type == SCM_RIGHTS) {
+		memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));
+		half_open_add(p, fd, false, false);
 	}
 }
 
@@ -267,12 +418,28 @@ static void half_open_read(struct mp_pool *p, int fd)
 {
 	struct half_open **at = half_open_find(p, fd);
 	struct mp_hello hello;
+	bool must, may;
 	ssize_t n;
 
 	if (!*at)
 		return;
+	must = (*at)->must_encrypt;
+	may = (*at)->may_encrypt;
 	n = recv(fd, &hello, sizeof(hello), MSG_PEEK | MSG_DONTWAIT);
-	if (n == (ssize_t)sizeof(hello)) {
+	if (n > 0 && may && *(const uint8_t *)&hello == TLS_HANDSHAKE) {
+		half_open_drop(p, at, false);
+		if (!gate_give(p, fd))
+			mp_log(MP_LOG_ERROR, "pool", "gate-busy", "a connection was closed");
+		close(fd);
+	} else if (n == (ssize_t)sizeof(hello) && must) {
+		half_open_drop(p, at, false);
+		pthread_mutex_lock(&p->lock);
+		p->bad_hellos++;
+		pthread_mutex_unlock(&p->lock);
+		goodbye_send(fd, "this server takes encrypted lanes only: start the program with 'motorpool "
+				 "run' of the same release");
+		close(fd);
+	} else if (n == (ssize_t)sizeof(hello)) {
 		half_open_drop(p, at, false);
 		hello_serve(p, fd, &hello);
 	} else if (n == 0 || (n < 0 && errno != EAGAIN)) {
@@ -325,6 +492,7 @@ static void event_serve(struct mp_pool *p, uint64_t what)
 		break;
 	case WATCH_LISTENER: connection_take(p, &p->listeners[what >> 8]); break;
 	case WATCH_WORKER: worker_ended(p, (pid_t)(what >> 8)); break;
+	case WATCH_GATE: gate_take(p); break;
 	case WATCH_HALF_OPEN: half_open_read(p, (int)(what >> 8)); break;
 	}
 }
@@ -373,6 +541,7 @@ void mp_data_stop(struct mp_pool *p)
 		mp_data_wake(p);
 		pthread_join(p->thread, NULL);
 	}
+	gate_stop(p);
 	for (i = 0; i < p->nlisteners; i++)
 		close(p->listeners[i].fd);
 }

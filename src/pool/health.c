@@ -198,8 +198,8 @@ static void check_encryption(struct mp_pool *p, struct finding *f)
 	unsigned i, open_to_all = 0;
 
 	for (i = 0; i < p->nlisteners; i++)
-		open_to_all += p->listeners[i].port && strncmp(p->listeners[i].text, "127.", 4) &&
-			       strncmp(p->listeners[i].text, "[::1]", 5);
+		open_to_all += p->listeners[i].port && !p->listeners[i].local &&
+			       !mp_listener_encrypted(p, &p->listeners[i]);
 	say(f, open_to_all ? GRADE_WARN : GRADE_OK,
 	    open_to_all ? "programs' data crosses the network unencrypted"
 			: "programs' data does not leave this machine unencrypted");
@@ -249,7 +249,7 @@ static const struct {
 	{"open-files", "raise LimitNOFILE of the service", check_files},
 	{"host-memory", "lend less device memory, or add host memory", check_memory},
 	{"reserved-ports", "add it to the sysctl net.ipv4.ip_local_reserved_ports", check_ports},
-	{"encryption", "use a trusted network for the data port", check_encryption},
+	{"encryption", "motorpool setting set encryption on", check_encryption},
 	{"tokens", "motorpool token extend TOKEN", check_tokens},
 	{"strangers", "", check_strangers},
 };

@@ -31,7 +31,7 @@
 
 static json_t *record_make(struct mp_pool *p)
 {
-	json_t *devices = json_array(), *data = json_array();
+	json_t *devices = json_array(), *data = mp_data_json(p);
 	unsigned i;
 
 	for (i = 0; i < p->ndevices; i++) {
@@ -43,8 +43,6 @@ static json_t *record_make(struct mp_pool *p)
 						(json_int_t)d->memory, "reserve",
 						(json_int_t)d->reserve, "offered", !d->unoffered));
 	}
-	for (i = 0; i < p->nlisteners; i++)
-		json_array_append_new(data, json_string(p->listeners[i].text));
 	return json_pack("{s:s, s:O, s:o, s:s, s:i, s:s, s:s, s:b, s:o}", "id", p->id, "api", p->api,
 			 "data", data, "version", MP_VERSION, "schema", MP_POOL_SCHEMA,
 			 "driver_version", p->driver_version, "cuda_version", p->cuda_version,

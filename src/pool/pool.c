@@ -28,6 +28,7 @@ static void pool_free(struct mp_pool *p)
 	free(p->state_dir);
 	free(p->worker);
 	free(p->driver);
+	free(p->gate);
 	free(p);
 }
 
@@ -46,6 +47,8 @@ int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 	p->state_dir = strdup(config->state_dir);
 	p->worker = strdup(config->worker);
 	p->driver = config->driver ? strdup(config->driver) : NULL;
+	p->gate = config->gate ? strdup(config->gate) : NULL;
+	p->gate_control = -1;
 	p->spread = config->spread;
 	p->writable = true;
 	p->liveness_ms = config->liveness_ms ? config->liveness_ms : LIVENESS_MS;
@@ -171,17 +174,13 @@ static json_t *lease_json(struct mp_pool *p, const struct lease *l)
 json_t *mp_lease_show(struct mp_pool *p, const char *id)
 {
 	struct lease *l;
-	json_t *j = NULL, *data;
-	unsigned i;
+	json_t *j = NULL;
 
 	pthread_mutex_lock(&p->lock);
 	l = mp_lease_find_locked(p, id);
 	if (l) {
 		j = lease_json(p, l);
-		data = json_array();
-		for (i = 0; i < p->nlisteners; i++)
-			json_array_append_new(data, json_string(p->listeners[i].text));
-		json_object_set_new(j, "data", data);
+		json_object_set_new(j, "data", mp_data_json(p));
 	}
 	pthread_mutex_unlock(&p->lock);
 	return j;

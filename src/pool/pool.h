@@ -29,7 +29,9 @@ struct mp_pool_config {
 	const char *state_dir;	/* exists, writable */
 	const char *worker;	/* path of motorpool-worker */
 	const char *driver;	/* driver library: path or loader name; NULL: no devices */
-	const char *data;	/* listeners, comma-separated: ADDR:PORT, [ADDR]:PORT, unix:PATH */
+	const char *gate;	/* path of motorpool-gate; NULL: no encrypted lanes */
+	const char *data;	/* listeners, comma-separated: ADDR:PORT, [ADDR]:PORT, unix:PATH;
+				 * "tls:" before a TCP one: encrypted even on loopback */
 	const char *offer;	/* UUIDs to offer, comma-separated; NULL: all */
 	uint64_t reserve;	/* bytes of each device that are not lent */
 	bool spread;		/* placement: spread over devices instead of packing */

@@ -86,12 +86,15 @@ struct lease {
 struct listener {
 	int fd;
 	uint16_t port; /* TCP */
+	bool local; /* loopback: what passes does not leave the machine */
+	bool always; /* encrypted even so, whatever the pool is set to */
 	char text[128]; /* as told to clients: ":PORT" for a wildcard, ADDR:PORT, unix:PATH */
 };
 
 struct half_open {
 	struct half_open *next;
 	int fd;
+	bool must_encrypt, may_encrypt;
 	uint64_t deadline;
 };
 
@@ -114,6 +117,9 @@ struct mp_pool {
 	struct half_open *half_open; /* this and epoll: the data thread alone */
 	unsigned nhalf_open;
 	int epoll, wake;
+	char *gate;	  /* path of motorpool-gate */
+	int gate_control; /* -1: it does not run */
+	pid_t gate_pid;
 	bool stopping, detached, thread_runs;
 	pthread_t thread;
 	/* keep.c: agreeing with the store */
@@ -230,6 +236,10 @@ void mp_session_adopt_strays_locked(struct mp_pool *p, struct lease *l);
 
 /* data.c: the data port's thread */
 int mp_data_open(struct mp_pool *p, const char *listeners, struct mp_fail *f);
+/* Where programs connect, as clients are told: "tls:" before what is encrypted. */
+json_t *mp_data_json(struct mp_pool *p);
+/* Is what comes in here encrypted? */
+bool mp_listener_encrypted(struct mp_pool *p, const struct listener *l);
 int mp_data_start(struct mp_pool *p, struct mp_fail *f);
 void mp_data_stop(struct mp_pool *p);
 void mp_data_wake(struct mp_pool *p);
