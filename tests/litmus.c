@@ -17,6 +17,8 @@
  *  through	a pinned buffer that a queued copy fills is read by the next copy
  *  reuse	memory that was freed and allocated again belongs to its new owner
  *  host	a host function sees the data of the copies before it
+ *  later	a synchronous copy lies behind a kernel that waits for what another
+ *		thread does later: neither is held up by the other
  *  flag	a kernel spins until another thread's later copy sets its flag, with a
  *		module load, a compilation and a large copy in flight
  */
@@ -447,6 +449,92 @@ static void host(void)
 	run_threads(host_thread, threads);
 }
 
+/* ---- later: synchronous work behind a kernel that waits for another thread ---- */
+
+static struct {
+	CUdeviceptr flag, to, from;
+	unsigned how, round;
+	_Atomic unsigned begun;
+	unsigned *host;
+} wait_for;
+
+#define LATER_BYTES 300000
+
+static void *later_copy(void *arg)
+{
+	static const size_t sizes[] = {4, 65536, LATER_BYTES};
+	size_t n = sizes[wait_for.how % COUNT(sizes)], i;
+	CUDA_MEMCPY2D box = {.srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = wait_for.host, .srcPitch = 400,
+			     .dstMemoryType = CU_MEMORYTYPE_DEVICE, .dstDevice = wait_for.to, .dstPitch = 400,
+			     .WidthInBytes = 400, .Height = 10};
+
+	MUST(cuCtxSetCurrent(ctx));
+	for (i = 0; i < n / 4; i++)
+		wait_for.host[i] = wait_for.round;
+	atomic_store(&wait_for.begun, 1);
+	switch (wait_for.how / COUNT(sizes)) {
+	case 0: MUST(cuMemcpyHtoD(wait_for.to, wait_for.host, n)); break;
+	case 1: MUST(cuMemsetD32(wait_for.to, wait_for.round, n / 4)); break;
+	case 2:
+		MUST(cuMemcpyDtoD(wait_for.from, wait_for.to, n));
+		MUST(cuMemcpyHtoD(wait_for.to, wait_for.host, 4));
+		break;
+	default:
+		MUST(cuMemcpy2D(&box));
+	}
+	return NULL;
+}
+
+static void *later_set(void *arg)
+{
+	unsigned one = wait_for.round;
+	CUstream s;
+
+	MUST(cuCtxSetCurrent(ctx));
+	MUST(cuStreamCreate(&s, CU_STREAM_NON_BLOCKING));
+	while (!atomic_load(&wait_for.begun))
+		sched_yield();
+	usleep(2000);
+	MUST(cuMemcpyHtoDAsync(wait_for.flag, &one, 4, s));
+	MUST(cuStreamSynchronize(s));
+	MUST(cuStreamDestroy(s));
+	return NULL;
+}
+
+static void later(void)
+{
+	unsigned n, total = rounds / 400 + 1, out[2];
+	CUfunction spin = call_function("spin");
+	CUstream s;
+
+	wait_for.flag = call_alloc(8);
+	wait_for.to = call_alloc(LATER_BYTES);
+	wait_for.from = call_alloc(LATER_BYTES);
+	wait_for.host = malloc(LATER_BYTES);
+	MUST(cuStreamCreate(&s, CU_STREAM_DEFAULT)); /* the legacy stream waits for it */
+	for (n = 0; n < total; n++) {
+		CUdeviceptr o = wait_for.flag + 4;
+		void *params[] = {&wait_for.flag, &o};
+		pthread_t t[2];
+
+		wait_for.round = n + 1;
+		wait_for.how = n % 12;
+		wait_for.begun = 0;
+		MUST(cuMemsetD32(wait_for.flag, 0, 2));
+		MUST(cuCtxSynchronize());
+		MUST(cuLaunchKernel(spin, 1, 1, 1, 1, 1, 1, 0, n % 2 ? s : NULL, params, NULL));
+		if (pthread_create(&t[0], NULL, later_copy, NULL) || pthread_create(&t[1], NULL, later_set, NULL))
+			exit(1);
+		pthread_join(t[0], NULL);
+		pthread_join(t[1], NULL);
+		MUST(cuMemcpyDtoH(&out[0], o, 4));
+		MUST(cuMemcpyDtoH(&out[1], wait_for.to, 4));
+		if (out[0] != n + 1 || out[1] != n + 1)
+			fail("later", n, out[0] != n + 1 ? out[0] : out[1], n + 1);
+	}
+	free(wait_for.host);
+}
+
 /* ---- flag ---- */
 
 static struct {
@@ -593,7 +681,8 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} tests[] = {{"handoff", handoff}, {"poll", poll_done}, {"pinned_poll", pinned_poll}, {"fence", fence},
-		     {"through", through}, {"reuse", reuse}, {"host", host}, {"flag", flag}};
+		     {"through", through}, {"reuse", reuse}, {"host", host},
+		     {"later", later}, {"flag", flag}};
 	unsigned i, n = 0, bad = 0;
 	int c, k;
 

@@ -126,6 +126,25 @@ void mp_rpc_flush(struct mp_rpc *r, uint64_t ticket)
 	}
 }
 
+void mp_rpc_settle(struct mp_rpc *r, uint64_t ticket)
+{
+	uint64_t end = ticket - MP_TICKET_FIRST, at = atomic_load(&r->sent);
+
+	while (at < end && !atomic_load_explicit(&r->lost, memory_order_relaxed)) {
+		_Atomic uint32_t *length = (_Atomic uint32_t *)(r->ring + (at & MP_RING_MASK));
+		uint32_t n = atomic_load_explicit(length, memory_order_acquire);
+		uint64_t sent = atomic_load(&r->sent);
+
+		/* What was sent may have been taken back meanwhile: then the length is nothing of ours. */
+		if (sent > at)
+			at = sent;
+		else if (n)
+			at += n;
+		else
+			sched_yield();
+	}
+}
+
 int mp_rpc_control(struct mp_rpc *r, const struct mp_record *rec)
 {
 	struct mp_session *s = mp_session_of(r);

@@ -138,6 +138,8 @@ static inline void mp_rpc_commit(struct mp_rpc *r, struct mp_record *rec, size_t
 		mp_rpc_wake_flusher(r);
 }
 
+/* Wait until every record that was reserved before this one, which is our own, is committed. */
+void mp_rpc_settle(struct mp_rpc *r, uint64_t ticket);
 /* Send everything up to and including the record with this ticket. */
 void mp_rpc_flush(struct mp_rpc *r, uint64_t ticket);
 /* A record that is obeyed on arrival and has no ticket. Any thread; may block on a full socket. */

@@ -221,11 +221,46 @@ CUresult mp_fence_send(struct mp_thread *t, struct mp_stream *s, uint64_t ticket
 static CUresult d2d(struct mp_thread *t, struct mp_stream *s, bool async, uint64_t dst, uint64_t src,
 		    size_t n);
 
+bool mp_copy_held(struct mp_stream *s, struct mp_out *o, struct mp_answer *a)
+{
+	if (!mp_stream_held(s, o->ticket))
+		return false;
+	o->rec->flags |= MP_REC_REPLY | MP_REC_DONE;
+	mp_rpc_expect(mp_shim.rpc, a, o->ticket);
+	return true;
+}
+
+CUresult mp_copy_wait(struct mp_thread *t, struct mp_stream *s, struct mp_out *o,
+		      struct mp_answer *a)
+{
+	CUresult r = (CUresult)mp_rpc_await(mp_shim.rpc, a);
+
+	t->waits[o->call]++;
+	free(a->own_data);
+	if (r)
+		return r;
+	mp_stream_reached(s, o->ticket);
+	return mp_ctx_error(s->ctx);
+}
+
+/* It is behind something that another thread may have to end: it comes back when it is done. */
+static CUresult h2d_held(struct mp_thread *t, struct mp_stream *s, const struct h2d *c,
+			 struct mp_out *o, struct mp_answer *a)
+{
+	mp_out_send(o);
+	if (c->n > MP_INLINE_MAX && mp_rpc_upload(mp_shim.rpc, o->ticket, c->src, c->n)) {
+		mp_rpc_forget(mp_shim.rpc, a);
+		return mp_state_error();
+	}
+	return mp_copy_wait(t, s, o, a);
+}
+
 static CUresult h2d(struct mp_thread *t, struct mp_stream *s, struct h2d c)
 {
-	bool capturing = atomic_load(&s->capture) != NULL;
+	bool capturing = atomic_load(&s->capture) != NULL, held;
 	bool in_record = c.n <= MP_INLINE_MAX;
 	uint64_t mirrored = on_device(c.src);
+	struct mp_answer a;
 	struct mp_out o;
 	CUresult r = mp_device_range(c.dst, c.n);
 
@@ -261,8 +296,11 @@ static CUresult h2d(struct mp_thread *t, struct mp_stream *s, struct h2d c)
 	    mp_pull_add(o.ticket,
 			&(struct mp_shape){.base = (uint8_t *)(uintptr_t)c.src, .size = c.n}, capturing))
 		mp_rpc_lose(mp_shim.rpc, CUDA_ERROR_OUT_OF_MEMORY, "no memory for a deferred copy");
+	held = c.sync && !capturing && mp_copy_held(s, &o, &a);
 	if (!capturing)
-		mp_stream_issue(s, o.ticket);
+		mp_stream_issue_light(s, o.ticket);
+	if (held)
+		return h2d_held(t, s, &c, &o, &a);
 	if (in_record || c.pull) {
 		r = mp_out_end(&o);
 		/* Through a stream of its own the record does not fence by itself. */
@@ -347,7 +385,7 @@ static CUresult d2h(struct mp_thread *t, struct mp_stream *s, enum mp_call call,
 	if (mp_rpc_download(mp_shim.rpc, o.ticket, &to, !wait) ||
 	    (!wait && mp_writer_add(o.ticket, dst, n)))
 		mp_rpc_lose(mp_shim.rpc, CUDA_ERROR_OUT_OF_MEMORY, "no memory for a copy");
-	mp_stream_issue(s, o.ticket);
+	mp_stream_issue_light(s, o.ticket);
 	if (!wait) {
 		mp_out_send(&o);
 		return CUDA_SUCCESS;
@@ -389,14 +427,19 @@ CUresult mp_shim_cuMemcpyDtoHAsync_v2(void *dst, CUdeviceptr src, size_t n, CUst
 
 /* ---- Within the device ---- */
 
-/* The call was synchronous: what comes later, on any stream, is behind it. */
+/*
+ * The call was synchronous by name: what comes later, on any stream, is behind it.  CUDA
+ * promises no such thing of work within the device ("API synchronization behavior"), so
+ * where it could hang another thread it is left out.
+ */
 static CUresult set_end(struct mp_thread *t, struct mp_stream *s, struct mp_out *o, bool sync)
 {
 	CUresult r;
 
 	if (atomic_load(&s->capture))
 		return mp_out_end(o);
-	mp_stream_issue(s, o->ticket);
+	sync = sync && !mp_stream_held(s, o->ticket);
+	mp_stream_issue_light(s, o->ticket);
 	r = mp_out_end(o);
 	return r || !sync ? r : mp_fence_send(t, s, o->ticket);
 }

@@ -167,8 +167,9 @@ static CUresult from_host(struct mp_thread *t, struct mp_stream *s, const struct
 			  const struct mp_shape *from, bool sync)
 {
 	bool capturing = atomic_load(&s->capture) != NULL, small = from->size <= MP_INLINE_MAX;
-	bool pull = capturing;
+	bool pull = capturing, held = false;
 	void *packed = NULL;
+	struct mp_answer a;
 	struct mp_out o;
 	CUresult r;
 
@@ -190,16 +191,21 @@ static CUresult from_host(struct mp_thread *t, struct mp_stream *s, const struct
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	r = put(t, s, &o, c, packed, small ? from->size : 0, NULL, small ? 0 : MP_REC_BULK);
 	if (!r) {
-		mp_stream_issue(s, o.ticket);
-		if (small) {
+		held = sync && mp_copy_held(s, &o, &a);
+		mp_stream_issue_light(s, o.ticket);
+		if (small && !held) {
 			r = mp_out_end(&o);
 		} else {
 			mp_out_send(&o);
-			if (mp_rpc_upload(mp_shim.rpc, o.ticket, packed, from->size))
+			if (!small && mp_rpc_upload(mp_shim.rpc, o.ticket, packed, from->size))
 				r = mp_state_error();
 		}
 	}
 	free(packed);
+	if (held && r)
+		mp_rpc_forget(mp_shim.rpc, &a);
+	else if (held)
+		return mp_copy_wait(t, s, &o, &a);
 	return r || !sync ? r : mp_fence_send(t, s, o.ticket);
 }
 
@@ -219,7 +225,7 @@ static CUresult to_host(struct mp_thread *t, struct mp_stream *s, const struct m
 		mp_capture_host(s);
 		e = mp_rpc_download_kept(mp_shim.rpc, o.ticket, to);
 	} else {
-		mp_stream_issue(s, o.ticket);
+		mp_stream_issue_light(s, o.ticket);
 		e = mp_rpc_download(mp_shim.rpc, o.ticket, to, !wait) ||
 		    (!wait && mp_writer_add(o.ticket, to->base,
 					    to->rows > 1 ? to->pitch * to->rows : to->size));
@@ -249,6 +255,7 @@ static CUresult box(enum mp_call call, const CUDA_MEMCPY3D *p, CUstream h, bool 
 	struct mp_stream *s;
 	struct mp_out o;
 	int host;
+	bool fence;
 	CUresult r = mp_enter(call, &t);
 
 	if (!r)
@@ -286,9 +293,10 @@ static CUresult box(enum mp_call call, const CUDA_MEMCPY3D *p, CUstream h, bool 
 		return r;
 	if (atomic_load(&s->capture))
 		return mp_out_end(&o);
-	mp_stream_issue(s, o.ticket);
+	fence = sync && !mp_stream_held(s, o.ticket);
+	mp_stream_issue_light(s, o.ticket);
 	r = mp_out_end(&o);
-	if (!r && sync)
+	if (!r && fence)
 		r = mp_fence_send(t, s, o.ticket);
 	if (!r && sync && atomic_load(&mp_shim.mirrors)) /* the program may look at once */
 		r = mp_stream_wait(t, call, s);

@@ -131,6 +131,8 @@ static int thread_start(void)
 	e = pthread_create(&t, &attr, host_thread, NULL);
 	pthread_attr_destroy(&attr);
 	running = !e;
+	if (!e)
+		atomic_fetch_add(&mp_shim.own_threads, 1);
 	return e;
 }
 

@@ -282,7 +282,7 @@ void mp_ask_progress(struct mp_thread *t)
 	for (c = mp_shim.contexts; c; c = c->next)
 		for (s = c->live ? c->legacy : NULL; s; s = s == c->legacy ? c->streams : s->next)
 			if (n < MP_ARRAY_LEN(busy) && !atomic_load(&s->capture) &&
-			    !mp_stream_over(s, atomic_load(&s->touched)))
+			    !mp_stream_over(s, mp_stream_touched(s)))
 				busy[n++] = s;
 	pthread_mutex_unlock(&mp_objects);
 	for (i = 0; i < n; i++)

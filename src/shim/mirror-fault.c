@@ -39,7 +39,7 @@ static pthread_cond_t tender_wake = PTHREAD_COND_INITIALIZER;
 
 static bool stream_busy(struct mp_stream *s)
 {
-	return !mp_stream_over(s, atomic_load(&s->touched));
+	return !mp_stream_over(s, mp_stream_touched(s));
 }
 
 static bool pending(const struct mp_mirror *m)
@@ -90,7 +90,9 @@ static void tender_start(void)
 	pthread_sigmask(SIG_SETMASK, &all, &was);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	if (pthread_create(&id, &attr, tend, NULL))
+	if (!pthread_create(&id, &attr, tend, NULL))
+		atomic_fetch_add(&mp_shim.own_threads, 1);
+	else
 		mp_log(MP_LOG_WARN, "shim", "mirror", "what=\"no thread to look after mapped memory\"");
 	pthread_attr_destroy(&attr);
 	pthread_sigmask(SIG_SETMASK, &was, NULL);

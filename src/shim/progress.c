@@ -16,6 +16,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/log.h"
 
@@ -415,6 +418,56 @@ CUresult mp_ctx_wait(struct mp_thread *t, enum mp_call call, struct mp_ctx *c)
 	return r ? r : mp_ctx_error(c);
 }
 
+/* ---- Synchronous work that may be held up ---- */
+
+/*
+ * One thread of the program, beside our own: whatever it does next comes after the
+ * call that it is in.  Unknown counts as no.
+ */
+static bool alone(void)
+{
+	struct stat st;
+
+	/* The system call, since the name differs in C libraries before 2.33. */
+	return !syscall(SYS_stat, "/proc/self/task", &st) &&
+	       st.st_nlink == 2u + 1u + atomic_load(&mp_shim.own_threads);
+}
+
+static bool hazard(struct mp_stream *s)
+{
+	uint64_t heavy = atomic_load(&s->heavy), gated = atomic_load(&s->gated);
+
+	return !mp_stream_over(s, heavy > gated ? heavy : gated);
+}
+
+/* Something that may take for ever lies before what comes next in this stream. */
+static bool behind_hazard(struct mp_stream *s)
+{
+	struct mp_ctx *c = s->ctx;
+	struct mp_stream *b;
+	bool found = hazard(s);
+
+	if (s->flags & CU_STREAM_NON_BLOCKING && !s->legacy)
+		return found;
+	if (!s->legacy)
+		return found || (c->legacy && hazard(c->legacy));
+	pthread_mutex_lock(&mp_objects);
+	for (b = c->streams; b && !found; b = b->next)
+		found = !(b->flags & CU_STREAM_NON_BLOCKING) && hazard(b);
+	pthread_mutex_unlock(&mp_objects);
+	return found;
+}
+
+bool mp_stream_held(struct mp_stream *s, uint64_t ticket)
+{
+	const struct mp_thread *threads = mp_threads();
+
+	/* With others about, what they have reserved before us is first written down in their streams. */
+	if (threads && threads->next)
+		mp_rpc_settle(mp_shim.rpc, ticket);
+	return behind_hazard(s) && !alone();
+}
+
 bool mp_work_over(uint64_t before)
 {
 	struct mp_ctx *c;
@@ -425,7 +478,7 @@ bool mp_work_over(uint64_t before)
 	for (c = mp_shim.contexts; c && over; c = c->next)
 		for (s = c->live ? c->legacy : NULL; s && over;
 		     s = s == c->legacy ? c->streams : s->next) {
-			uint64_t touched = atomic_load(&s->touched);
+			uint64_t touched = mp_stream_touched(s);
 
 			over = touched < before ? mp_stream_over(s, touched)
 						: mp_stream_over(s, before);

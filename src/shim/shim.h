@@ -81,7 +81,9 @@ struct mp_stream {
 	int priority;
 	uint64_t uid;
 	_Atomic uint64_t issued;    /* ticket of the newest operation */
-	_Atomic uint64_t touched;   /* ... of those that access memory */
+	_Atomic uint64_t heavy;	    /* ... of those that may take for ever: kernels, host functions */
+	_Atomic uint64_t light;	    /* ... of the others that access memory: copies, memsets */
+	_Atomic uint64_t gated;	    /* newest wait for another stream */
 	_Atomic uint64_t completed; /* everything with a smaller ticket is over */
 	_Atomic uint64_t marked;    /* newest MARK under way */
 	_Atomic uint64_t hosted;    /* newest host function or wait for a value: what follows may depend on the program */
@@ -202,6 +204,7 @@ struct mp_shim {
 	struct mp_device device[16];
 	uint64_t window_base, window_size;
 	_Atomic uint32_t global_captures; /* streams that capture in global mode */
+	_Atomic uint32_t own_threads;	  /* of the drop-in */
 	_Atomic uint32_t host_pending;	  /* host functions and value waits not known to be over */
 	_Atomic uint32_t mirrors;     /* mirrors, and pinned memory that may become one */
 	_Atomic uint32_t hosted;      /* mirrors of which this process has pages */
@@ -374,8 +377,26 @@ static inline void mp_max(_Atomic uint64_t *at, uint64_t value)
 static inline void mp_stream_issue(struct mp_stream *s, uint64_t ticket)
 {
 	mp_max(&s->issued, ticket);
-	mp_max(&s->touched, ticket);
+	mp_max(&s->heavy, ticket);
 }
+/* The same of work that ends by itself, once its turn has come. */
+static inline void mp_stream_issue_light(struct mp_stream *s, uint64_t ticket)
+{
+	mp_max(&s->issued, ticket);
+	mp_max(&s->light, ticket);
+}
+/* The newest work that accesses memory. */
+static inline uint64_t mp_stream_touched(struct mp_stream *s)
+{
+	uint64_t a = atomic_load(&s->heavy), b = atomic_load(&s->light);
+
+	return a > b ? a : b;
+}
+/*
+ * May a synchronous operation in this stream, with a reserved ticket, have to wait for
+ * work that another thread has yet to issue?  Then it must not come back before it is done.
+ */
+bool mp_stream_held(struct mp_stream *s, uint64_t ticket);
 /* Is everything of the stream up to and including this ticket known to be over? */
 bool mp_stream_over(struct mp_stream *s, uint64_t ticket);
 /* An answer has shown that the stream is past this ticket. */
@@ -629,6 +650,12 @@ void mp_copy_pull(void *arg, uint64_t ticket);
 int mp_pull_add(uint64_t ticket, const struct mp_shape *from, bool keep);
 /* malloc'd, row after row. */
 void *mp_shape_pack(const struct mp_shape *from);
+/*
+ * The end of a synchronous copy in two parts: before its commit, whether it must be
+ * waited for (an answer to *a is then expected), and behind all that it sends.
+ */
+bool mp_copy_held(struct mp_stream *s, struct mp_out *o, struct mp_answer *a);
+CUresult mp_copy_wait(struct mp_thread *t, struct mp_stream *s, struct mp_out *o, struct mp_answer *a);
 /* What comes later, on any stream of the context, is behind what this stream has now. */
 CUresult mp_fence_send(struct mp_thread *t, struct mp_stream *s, uint64_t ticket);
 /* Is [p, p + n) memory of a device, all in one allocation? INVALID_VALUE if not. */

@@ -19,6 +19,7 @@
 
 #include "base/log.h"
 #include "client/env.h"
+#include "net/net.h"
 #include "shim/link.h"
 
 #define WINDOW_SIZE ((uint64_t)256 << 30)
@@ -387,6 +388,8 @@ static CUresult open_locked(void)
 		mp_log(MP_LOG_ERROR, "shim", "no-server", "what=\"%s\"", f.text);
 		return CUDA_ERROR_DEVICE_UNAVAILABLE;
 	}
+	/* Receiver, flusher, bulk sender; the link model has one for all. */
+	atomic_store(&mp_shim.own_threads, 3 + mp_link_on());
 	e = window_take(c.window_base, snap) || snapshot_take(snap, credit) ||
 	    mp_memory_init(credit) ||
 	    mp_host_init(mp_shim.window_base + mp_shim.window_size -

@@ -176,10 +176,10 @@ CUresult mp_shim_cuStreamDestroy_v2(CUstream h)
 	 * Its work goes on: who frees memory must still wait for it, so that the legacy
 	 * stream stands in for what nobody can name any more.
 	 */
-	if (!mp_stream_over(s, atomic_load(&s->touched)) && !(s->flags & CU_STREAM_NON_BLOCKING))
-		mp_stream_issue(s->ctx->legacy, atomic_load(&s->touched));
-	else if (!mp_stream_over(s, atomic_load(&s->touched)))
-		mp_max(&s->ctx->legacy->touched, atomic_load(&s->touched));
+	if (!mp_stream_over(s, mp_stream_touched(s)) && !(s->flags & CU_STREAM_NON_BLOCKING))
+		mp_stream_issue(s->ctx->legacy, mp_stream_touched(s));
+	else if (!mp_stream_over(s, mp_stream_touched(s)))
+		mp_max(&s->ctx->legacy->heavy, mp_stream_touched(s));
 	mp_stream_drop(s);
 	return CUDA_SUCCESS;
 }
@@ -348,6 +348,7 @@ CUresult mp_shim_cuStreamWaitEvent(CUstream h, CUevent event, unsigned int flags
 		if (e->stream && e->stream_generation == e->stream->head.generation)
 			mp_stream_edge(s, o.ticket, e->stream, atomic_load(&e->recorded));
 		mp_max(&s->issued, o.ticket);
+		mp_max(&s->gated, o.ticket);
 	}
 	return mp_out_end(&o);
 }

@@ -63,7 +63,12 @@ static_assert(sizeof(struct mp_frame) == 32, "frame header is 32 bytes");
 
 #define MP_TICKET_FIRST 64u
 
-enum { MP_REC_REPLY = 1, MP_REC_BULK = 2, MP_REC_PULL = 4 };
+enum {
+	MP_REC_REPLY = 1,
+	MP_REC_BULK = 2,
+	MP_REC_PULL = 4,
+	MP_REC_DONE = 8, /* with REPLY, stream work: the answer comes when the device has done it */
+};
 
 struct mp_record {
 	uint32_t length; /* header included, a multiple of 8; written last: it publishes the record */

@@ -382,9 +382,10 @@ static int depend(struct mp_job *job, struct mp_job *on)
 	return 0;
 }
 
-static bool synchronous_copy(uint16_t call)
+/* One that has come back in the client before it is done, and so must be a fence. */
+static bool synchronous_copy(const struct mp_record *rec)
 {
-	return call == MP_CALL_cuMemcpyHtoD_v2;
+	return rec->call == MP_CALL_cuMemcpyHtoD_v2 && !(rec->flags & MP_REC_DONE);
 }
 
 static void coming(struct mp_worker *w, enum mp_kind kind, uint32_t id)
@@ -404,7 +405,7 @@ static void fence_by_itself(struct mp_job *job)
 {
 	struct context *c = mp_context_find(job->w, job->rec->ctx);
 
-	if (c && synchronous_copy(job->rec->call) && !(job->rec->flags & MP_REC_BULK))
+	if (c && synchronous_copy(job->rec) && !(job->rec->flags & MP_REC_BULK))
 		c->fence_job = job;
 }
 
@@ -546,12 +547,22 @@ static CUresult cause(struct mp_job *job, CUresult result)
 	return e && e != CUDA_ERROR_NOT_READY && e < CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED ? e : result;
 }
 
+static void done_reply(struct mp_worker *w, struct wait *wt, CUresult status)
+{
+	mp_say_reply(w, wt->ticket, status, NULL, 0);
+}
+
 static void report(struct mp_job *job, CUresult result)
 {
 	struct mp_worker *w = job->w;
 
 	result = cause(job, result);
-
+	if (MP_UNLIKELY(job->rec->flags & MP_REC_DONE) && !result && job->stream &&
+	    !mp_stream_capturing(w, job->stream)) {
+		/* In one step with the operation: nothing else of its streams comes between. */
+		mp_wait_add(w, job->ctx, &job->stream->q, job->stream->handle, done_reply, NULL, job->ticket, 0);
+		return;
+	}
 	if (job->info->reply || (job->rec->flags & MP_REC_REPLY)) {
 		mp_say_reply(w, job->ticket, result, job->reply, job->reply_n);
 	} else if (result) {
@@ -662,7 +673,7 @@ static int run(struct mp_job *job)
 			}
 			return 0;
 		}
-		e = mp_stream_use(w, job->stream, synchronous_copy(job->rec->call));
+		e = mp_stream_use(w, job->stream, synchronous_copy(job->rec));
 	}
 	if (MP_LIKELY(!e)) {
 		if (MP_UNLIKELY(mp_job_dispatch(job, job->rec->call, payload(job->rec),

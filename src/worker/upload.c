@@ -461,7 +461,8 @@ static CUresult copy_in(struct mp_job *job, CUdeviceptr dst, const void *p, uint
 
 CUresult mp_do_cuMemcpyHtoD_v2(struct mp_job *job, const struct mp_msg_cuMemcpyHtoD_v2 *m)
 {
-	return copy_in(job, m->dstDevice, m->srcHost, m->srcHost_len, m->ByteCount, true);
+	/* A client that waits for the device needs no fence. */
+	return copy_in(job, m->dstDevice, m->srcHost, m->srcHost_len, m->ByteCount, !(job->rec->flags & MP_REC_DONE));
 }
 
 CUresult mp_do_cuMemcpyHtoDAsync_v2(struct mp_job *job, const struct mp_msg_cuMemcpyHtoDAsync_v2 *m)
