@@ -118,6 +118,18 @@ void mp_http_stream_send(struct mp_http_stream *s, const char *event, json_t *ow
 
 void mp_http_stream_end(struct mp_http_stream *s) { s->ended = true; }
 
+void mp_http_stream_line(struct mp_http_stream *s, json_t *own_data)
+{
+	(void)s;
+	json_decref(own_data);
+}
+
+/* Servers of the pool and strangers by turns. */
+bool mp_http_is_server(const struct mp_http_request *r)
+{
+	return strlen(r->path) & 1;
+}
+
 void mp_http_stream_unref(struct mp_http_stream *s)
 {
 	if (s && !--s->refs)

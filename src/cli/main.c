@@ -65,6 +65,8 @@ const struct mp_command mp_commands[] = {
 	 COMMON | BIT(O_JSON), 1, 1},
 	{"server list", "", "servers of the pool, and whether they live", mp_cli_server_list,
 	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
+	{"server add", "", "make a token with which a server joins the pool", mp_cli_server_add,
+	 COMMON | BIT(O_LIFETIME) | BIT(O_JSON), 0, 0},
 	{"server drain", "SERVER", "give no new leases on a server", mp_cli_server_change, COMMON | BIT(O_JSON), 1, 1},
 	{"server undrain", "SERVER", "give leases on it again", mp_cli_server_change, COMMON | BIT(O_JSON), 1, 1},
 	{"server remove", "SERVER", "forget a server that is down, its leases with it", mp_cli_server_change,
@@ -75,6 +77,12 @@ const struct mp_command mp_commands[] = {
 	{"setting list", "", "settings of the pool", mp_cli_setting_list,
 	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"setting set", "NAME VALUE", "change a setting of the pool", mp_cli_setting_set, COMMON | BIT(O_JSON), 2, 2},
+	{"ca show", "", "the pool's certificate authority, as bundles hold it", mp_cli_ca, COMMON | BIT(O_JSON), 0, 0},
+	{"ca rotate", "", "a new authority; the old one is believed until it is retired", mp_cli_ca,
+	 COMMON | BIT(O_JSON), 0, 0},
+	{"ca retire", "", "believe the newest authority only", mp_cli_ca, COMMON | BIT(O_JSON), 0, 0},
+	{"store migrate", "URL", "move the pool's state, from a file to etcd://HOST:PORT,...", mp_cli_store_migrate,
+	 COMMON | BIT(O_JSON), 1, 1},
 	{"limit list", "", "limits, and what clients hold", mp_cli_limit_list,
 	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"limit set", "default|pool|CLIENT [DEVICES]", "how many devices at once, and how long idle",
@@ -274,7 +282,7 @@ int main(int argc, char **argv)
 		return mp_cli_fail(&f);
 	/* These want to know which verb it is. */
 	if (cmd->run == mp_cli_token_change || cmd->run == mp_cli_client_change ||
-	    cmd->run == mp_cli_server_change || cmd->run == mp_cli_device_change)
+	    cmd->run == mp_cli_server_change || cmd->run == mp_cli_ca || cmd->run == mp_cli_device_change)
 		c.role = strchr(cmd->name, ' ') + 1;
 	return rc ? 0 : cmd->run(&c);
 }

@@ -118,3 +118,45 @@ int mp_cli_setting_set(struct mp_cli *c)
 	snprintf(path, sizeof(path), "/v1/settings/%.64s", c->argv[0]);
 	return change(c, "PUT", path, json_pack("{s:s}", "value", c->argv[1]));
 }
+
+int mp_cli_server_add(struct mp_cli *c)
+{
+	json_t *j;
+	int rc;
+
+	j = mp_cli_call(c, "POST", "/v1/joins", json_pack("{s:I}", "lifetime_s", (json_int_t)c->lifetime_s), &rc);
+	if (!j)
+		return rc;
+	if (c->json)
+		rc = mp_cli_print_json(j);
+	else
+		printf("On the new server, within the hour:\n  motorpoold --name NAME --join %s\n",
+		       mp_cli_text(j, "token"));
+	json_decref(j);
+	return rc;
+}
+
+/* show, rotate, retire: all answer what is trusted now. */
+int mp_cli_ca(struct mp_cli *c)
+{
+	bool show = !strcmp(c->role, "show");
+	char path[64];
+	json_t *j;
+	int rc;
+
+	snprintf(path, sizeof(path), "/v1/ca%s%s", show ? "" : "/", show ? "" : c->role);
+	j = mp_cli_call(c, show ? "GET" : "POST", path, NULL, &rc);
+	if (!j)
+		return rc;
+	if (c->json)
+		rc = mp_cli_print_json(j);
+	else
+		fputs(mp_cli_text(j, "ca"), stdout);
+	json_decref(j);
+	return rc;
+}
+
+int mp_cli_store_migrate(struct mp_cli *c)
+{
+	return change(c, "POST", "/v1/store/migrate", json_pack("{s:s}", "url", c->argv[0]));
+}

@@ -75,28 +75,42 @@ static int file_put(const char *dir, const char *name, const char *text, mode_t 
 /* The new bundle: our own authority and servers, and the new token. */
 static int bundle_put(const struct mp_cli *c, const char *token, struct mp_fail *f)
 {
+	char servers[8192] = "";
 	struct mp_bundle b;
-	char ca[65536], servers[8192] = "";
-	ssize_t n;
+	json_t *live = NULL, *one;
+	const char *ca;
+	size_t k;
 	unsigned i;
-	int fd, rc = 0;
+	int rc = 0;
 
+	/* The authority as the pool has it now, and every server that lives: ours may be older. */
 	if (mp_bundle_open(c->bundle, &b, f) < 0)
 		return -1;
-	fd = open(b.ca_file, O_RDONLY | O_CLOEXEC);
-	n = fd < 0 ? -1 : read(fd, ca, sizeof(ca) - 1);
-	if (fd >= 0)
-		close(fd);
-	ca[n > 0 ? n : 0] = 0;
+	rc = mp_client_call(&b, c->server, "GET", "/v1/ca", NULL, &live, f);
+	ca = mp_cli_text(live, "ca");
 	for (i = 0; i < b.nservers; i++)
 		snprintf(servers + strlen(servers), sizeof(servers) - strlen(servers), "%s\n",
 			 b.servers[i]);
+	json_array_foreach(json_object_get(live, "servers"), k, one) {
+		const char *address = json_is_string(one) ? json_string_value(one) : "";
+		char line[300];
+		size_t n = strlen(servers);
+
+		snprintf(line, sizeof(line), "%.290s\n", address);
+		if (strchr(address, ':') && !strstr(servers, line) && n + strlen(line) < sizeof(servers))
+			snprintf(servers + n, sizeof(servers) - n, "%s", line);
+	}
 	mp_bundle_close(&b);
-	if (n <= 0 || mkdir(c->output, 0700) < 0 || file_put(c->output, "ca.crt", ca, 0644) < 0 ||
+	if (rc < 0) {
+		json_decref(live);
+		return -1;
+	}
+	if (!*ca || mkdir(c->output, 0700) < 0 || file_put(c->output, "ca.crt", ca, 0644) < 0 ||
 	    file_put(c->output, "servers", servers, 0644) < 0 ||
 	    file_put(c->output, "token", token, 0600) < 0)
 		rc = mp_fail_set(f, MP_CODE_CONFIG, "cannot write the bundle %s: %s; the token is %s",
 				 c->output, strerror(errno), token);
+	json_decref(live);
 	return rc;
 }
 

@@ -53,7 +53,8 @@ void mp_client_refusal(int status, json_t *answer, struct mp_fail *f)
 
 static struct mp_http_client *client_to(const struct mp_bundle *b, const char *address)
 {
-	struct mp_http_target t = {.address = address, .ca_file = b->ca_file, .token = b->token};
+	struct mp_http_target t = {.address = address, .ca_file = b->ca_file, .token = b->token,
+				   .authority = b->authority[0] ? b->authority : NULL};
 
 	return mp_http_client_new(&t);
 }

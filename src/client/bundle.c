@@ -6,6 +6,7 @@
  * Secret is mounted 0644 and owned by root.
  */
 #include "client/client.h"
+#include "base/pem.h"
 #include "base/check.h"
 
 #include <errno.h>
@@ -132,6 +133,10 @@ int mp_bundle_open(const char *dir, struct mp_bundle *ret, struct mp_fail *f)
 	if (access(b->ca_file, R_OK) < 0)
 		return mp_fail_set(f, MP_CODE_CONFIG, "cannot read %s: %s", b->ca_file,
 				   strerror(errno));
+	token = file_read(b->ca_file, false, f);
+	if (token)
+		mp_pem_mark(token, b->authority);
+	free(token);
 	snprintf(path, sizeof(path), "%s/token", b->dir);
 	token = file_read(path, true, f);
 	if (!token)

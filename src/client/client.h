@@ -21,7 +21,7 @@
 
 /* A token bundle: a directory with ca.crt, token and servers. It is never written. */
 struct mp_bundle {
-	char dir[4096], ca_file[4200], token[128];
+	char dir[4096], ca_file[4200], token[128], authority[17]; /* of ca.crt, see base/pem.h */
 	char *servers[MP_SERVERS_MAX]; /* HOST:PORT */
 	unsigned nservers;
 };

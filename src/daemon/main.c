@@ -16,6 +16,7 @@
  *	data thread	src/pool/data.c: hellos, workers' ends, deadlines
  */
 #include "daemon/bundle.h"
+#include "daemon/join.h"
 #include "daemon/options.h"
 #include "client/client.h"
 #include "http/http.h"
@@ -42,10 +43,13 @@
 
 #define NAMES_MAX     32
 #define STORE_WAIT_MS 60000
+#define RENEW_DAYS    30
 
 struct server {
 	struct mp_options o;
 	char state[4096], worker[4096], driver[4096], gate[4096], name[65];
+	char url[1024]; /* of the shared store; empty: its own file */
+	int64_t authority; /* its age when the certificate was made */
 	char names[NAMES_MAX][64]; /* of the certificate */
 	unsigned nnames;
 	int state_lock;
@@ -70,6 +74,8 @@ static int mortals_forget(struct mp_store *store, struct mp_fail *f)
 
 	mp_store_list(store, "/alive/", key_add, keys);
 	mp_store_list(store, "/line/", key_add, keys);
+	/* A move that was going on has died with the server. */
+	mp_store_list(store, "/frozen", key_add, keys);
 	json_array_foreach(keys, i, key) {
 		struct mp_store_change c = {.key = json_string_value(key)};
 
@@ -79,28 +85,10 @@ static int mortals_forget(struct mp_store *store, struct mp_fail *f)
 	return rc ? mp_fail_set(f, MP_CODE_CONFIG, "the store cannot be written") : 0;
 }
 
-/* "etcd://HOST:PORT,..." without TLS, "etcds://..." with this server's certificate. */
-static int store_open_shared(const char *state, const char *url, int wait_ms, struct mp_store **ret,
-			     struct mp_fail *f)
-{
-	char ca[4200], cert[4200], key[4200];
-	struct mp_store_etcd c = {.plain = !strncmp(url, "etcd://", 7), .ca_file = ca, .cert_file = cert,
-				  .key_file = key};
-
-	if (!c.plain && strncmp(url, "etcds://", 8))
-		return mp_fail_set(f, MP_CODE_CONFIG, "a store is etcd://HOST:PORT,... or etcds://..., not "
-						      "'%.200s'", url);
-	c.endpoints = strstr(url, "://") + 3;
-	snprintf(ca, sizeof(ca), "%s/ca.crt", state);
-	snprintf(cert, sizeof(cert), "%s/server.crt", state);
-	snprintf(key, sizeof(key), "%s/server.key", state);
-	return mp_store_open_etcd(&c, wait_ms, ret, f);
-}
-
 /* The store that was configured, else the one that this server joined or moved to, else its own file. */
 static int store_open(struct server *s, struct mp_fail *f)
 {
-	char path[4200], url[1024] = "";
+	char path[4200], *url = s->url;
 	struct mp_store *inner;
 	FILE *in;
 	int rc;
@@ -108,14 +96,14 @@ static int store_open(struct server *s, struct mp_fail *f)
 	snprintf(path, sizeof(path), "%s/store", s->state);
 	in = fopen(path, "re");
 	if (s->o.store)
-		snprintf(url, sizeof(url), "%s", s->o.store);
-	else if (in && !fgets(url, sizeof(url), in))
+		snprintf(s->url, sizeof(s->url), "%s", s->o.store);
+	else if (in && !fgets(url, sizeof(s->url), in))
 		url[0] = 0;
 	if (in)
 		fclose(in);
 	url[strcspn(url, "\n")] = 0;
 	if (url[0]) {
-		rc = store_open_shared(s->state, url, STORE_WAIT_MS, &inner, f);
+		rc = mp_pool_store_open(s->state, url, STORE_WAIT_MS, &inner, f);
 	} else {
 		snprintf(path, sizeof(path), "%s/store.db", s->state);
 		rc = mp_store_open_sqlite(path, &inner, f);
@@ -123,6 +111,21 @@ static int store_open(struct server *s, struct mp_fail *f)
 			rc = mortals_forget(inner, f);
 	}
 	return rc < 0 ? -1 : mp_store_open_front(inner, &s->store, f);
+}
+
+static const char *server_name(const struct server *s)
+{
+	return s->o.name ? s->o.name : s->name;
+}
+
+static int join(struct server *s, struct mp_fail *f)
+{
+	const char *names[NAMES_MAX];
+	unsigned i;
+
+	for (i = 0; i < s->nnames; i++)
+		names[i] = s->names[i];
+	return mp_join(s->o.join, s->state, server_name(s), names, s->nnames, f);
 }
 
 static int state_open(struct server *s, struct mp_fail *f)
@@ -150,6 +153,8 @@ static int state_open(struct server *s, struct mp_fail *f)
 	if (flock(s->state_lock, LOCK_EX | LOCK_NB) < 0)
 		return mp_fail_set(f, MP_CODE_CONFIG, "another motorpoold uses %s; stop it, or give "
 						      "this one its own --state", s->state);
+	if (s->o.join && join(s, f) < 0)
+		return -1;
 	return store_open(s, f);
 }
 
@@ -246,7 +251,8 @@ static int address_split(const char *text, char *addr, size_t size, uint16_t *po
 static int pool_start(struct server *s, struct mp_fail *f)
 {
 	const char *host = s->o.demo ? "127.0.0.1" : "0.0.0.0";
-	struct mp_pool_config c = {.name = s->o.name ? s->o.name : s->name,
+	struct mp_pool_config c = {.name = server_name(s),
+				   .store_url = s->url[0] ? s->url : NULL,
 				   .state_dir = s->state,
 				   .worker = s->worker,
 				   .driver = s->driver,
@@ -286,6 +292,7 @@ static int http_start(struct server *s, struct mp_fail *f)
 	c.address = address;
 	c.cert_pem = cert;
 	c.key_pem = key;
+	c.state_dir = s->state;
 	rc = mp_http_server_start(&c, &s->http, f);
 	if (rc < 0 && s->o.demo && !s->o.api && f->code == EADDRINUSE) {
 		c.port = 0;
@@ -405,21 +412,62 @@ static int announce(struct server *s, struct mp_fail *f)
 	}
 	for (one = strtok_r(text, ",", &save); one && n < MP_ARRAY_LEN(api); one = strtok_r(NULL, ",", &save))
 		api[n++] = one;
-	return mp_pool_announce(s->pool, api, n, f);
+	return mp_pool_announce(s->pool, api, n, mp_http_has_authority(s->state), f);
+}
+
+/*
+ * Another authority signs since this certificate was made, or it ends soon: get
+ * one, and show it from the next handshake on.
+ */
+static void certificate_mind(struct server *s)
+{
+	int64_t age = mp_pool_authority_age(s->pool);
+	const char *names[NAMES_MAX];
+	char *cert = NULL, *key = NULL;
+	struct mp_fail f = {0};
+	json_t *api = NULL;
+	unsigned i;
+	int rc = 0;
+
+	if (age == s->authority && mp_http_days_left(s->state) >= RENEW_DAYS)
+		return;
+	for (i = 0; i < s->nnames; i++)
+		names[i] = s->names[i];
+	if (!mp_http_has_authority(s->state)) {
+		api = mp_pool_authority_api(s->pool);
+		rc = mp_renew(s->state, server_name(s), names, s->nnames, api, &f);
+	}
+	if (!rc)
+		rc = mp_http_identity(s->state, names, s->nnames, &cert, &key, &f);
+	if (!rc)
+		rc = mp_http_server_identity(s->http, cert, key, &f);
+	if (!rc)
+		s->authority = age;
+	mp_log(rc ? MP_LOG_WARN : MP_LOG_INFO, "daemon", rc ? "certificate-not-renewed" : "certificate-renewed",
+	       "why=\"%s\"", f.text);
+	json_decref(api);
+	free(cert);
+	if (key)
+		explicit_bzero(key, strlen(key));
+	free(key);
 }
 
 static int server_run(struct server *s, const sigset_t *signals, struct mp_fail *f)
 {
+	const struct timespec second = {.tv_sec = 1};
 	int sig = 0;
 
 	names_find(s);
 	if (state_open(s, f) < 0 || parts_find(s, f) < 0 || pool_start(s, f) < 0 ||
 	    http_start(s, f) < 0 || announce(s, f) < 0 || (s->o.demo ? demo_bundle(s, f) : first_token(s, f)) < 0)
 		return -1;
+	s->authority = mp_pool_authority_age(s->pool);
 	mp_log(MP_LOG_INFO, "daemon", "ready", "api-port=%u data-port=%u", mp_http_server_port(s->http),
 	       mp_pool_data_port(s->pool));
 	do {
-		sigwait(signals, &sig);
+		sig = sigtimedwait(signals, NULL, &second);
+		certificate_mind(s);
+		mp_pool_mind(s->pool);
 	} while (sig != SIGTERM && sig != SIGINT);
 	mp_log(MP_LOG_INFO, "daemon", "stopping", "signal=%d", sig);
 	if (s->o.demo)

@@ -40,6 +40,7 @@ static const struct row rows[] = {
 	    "addresses of the API that others are told, HOST:PORT,... (as --api, or the host's name)"),
 	ROW("store", "URL", OPTION_TEXT, store,
 	    "a pool's shared store: etcd://HOST:PORT,... or etcds://... (a file under --state)"),
+	ROW("join", "TOKEN", OPTION_TEXT, join, "join a pool, by a token of 'motorpool server add'"),
 	ROW("name", "NAME", OPTION_TEXT, name, "this server's name in lists (the host's name)"),
 	ROW("offer", "UUIDS", OPTION_TEXT, offer, "offer these devices only, comma-separated (all)"),
 	ROW("reserve", "SIZE", OPTION_SIZE, reserve, "memory of each device that is not lent (0)"),

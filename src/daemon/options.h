@@ -10,7 +10,7 @@
 
 struct mp_options {
 	const char *api, *data;		/* NULL: the default */
-	const char *state, *bundle, *driver, *name, *offer, *log, *announce, *store;
+	const char *state, *bundle, *driver, *name, *offer, *log, *announce, *store, *join;
 	uint64_t reserve;
 	int64_t liveness_s;
 	unsigned devices;		/* soft GPUs of --demo and --soft; 0: their own default */

@@ -65,13 +65,13 @@ def state(name, *args):
 
 
 class Daemon:
-    def __init__(self, name, store, api=0, data=0):
+    def __init__(self, name, store, api=0, data=0, join=None):
         self.name, self.store = name, store
         self.dir = root / name
         self.log = open(root / f"{name}.log", "a")
         args = [DAEMON, "--driver", "none", "--api", f"127.0.0.1:{api}", "--data", f"127.0.0.1:{data}", "--state",
                 str(self.dir), "--name", name]
-        self.p = subprocess.Popen(args + (["--store", store] if store else []), env=dict(env, MOTORPOOL_LOG="info"),
+        self.p = subprocess.Popen(args + (["--store", store] if store else []) + (["--join", join] if join else []), env=dict(env, MOTORPOOL_LOG="info"),
                                   stdout=subprocess.PIPE, stderr=self.log, text=True)
         self.api = self.data = 0
         until = time.time() + 20
@@ -119,6 +119,106 @@ def seeds(*daemons):
 
 def leases():
     return pool()["leases"]
+
+
+def join_token():
+    return json.loads(motorpool("server", "add", "--json").stdout)["token"]
+
+
+def test_join(e):
+    """One server with its own file, others that join it; the pool then moves to etcd."""
+    d = [Daemon("s1", None)]
+    shutil.copytree(root / "s1/admin-bundle", root / "bundle")
+    seeds(*d)
+    t = join_token()
+    d.append(Daemon("s2", None, join=t))
+    check(d[1].api and within(3, lambda: state("s2") == "ok"), "a second server joins by one command", (root / "s2.log").read_text()[-600:])
+    check(not (root / "s2/ca.key").exists() and (root / "s2/server.key").stat().st_mode & 0o77 == 0, "it has no authority, and its key is private")
+    x = Daemon("s4", None, join=t)
+    check(x.p.wait(10) == 78 and "used" in (root / "s4.log").read_text(), "a join token is used once", (root / "s4.log").read_text())
+    x = Daemon("s5", None, join="mpj_nonsense")
+    check(x.p.wait(10) == 78 and "no join token" in (root / "s5.log").read_text(), "nonsense is refused")
+    bad = join_token()
+    at = bad.index(".") + 1
+    x = Daemon("s6", None, join=bad[:at] + ("0" if bad[at] != "0" else "1") + bad[at + 1:])
+    check(x.p.wait(10) == 78 and "is not the pool that made" in (root / "s6.log").read_text(), "a pool with another authority is not believed",
+          (root / "s6.log").read_text())
+    r = Run("-n", "2")
+    r2 = Run("-n", "2")
+    check({r.server, r2.server} == {f"127.0.0.1:{x.api}" for x in d} and len(leases()) == 2, "both grant", (r.server, r2.server))
+    check(len(pool("--server", f"127.0.0.1:{d[1].api}")["leases"]) == 2, "the second answers for both")
+    h = {c["check"]: c for c in json.loads(motorpool("health", "--json", "--server", f"127.0.0.1:{d[1].api}").stdout)["checks"]}
+    check(h["voters"]["text"].startswith("1 of 1 voters"), "and knows whose store it is", h["voters"])
+    d[0].kill()
+    seeds(d[1])
+    check(within(6, lambda: motorpool("run", "--timeout", "0", "--", "true").returncode == 85), "without the first there is no majority")
+    check(len(leases()) == 2, "and reading goes on")
+    d[0] = d[0].again()
+    seeds(*d)
+    check(within(8, lambda: [s["state"] for s in pool()["servers"]] == ["ok", "ok"]), "the first returns, and all is well", pool())
+    r.end()
+    r2.end()
+    check(within(5, lambda: not leases()), "their ends free all", leases())
+    r = subprocess.run(["openssl", "x509", "-in", str(root / "s2/server.crt"), "-noout", "-startdate"], capture_output=True, text=True)
+    check("notBefore" in r.stdout, "its certificate is one", r)
+    d.append(Daemon("s3", None, join=join_token()))
+    return d
+
+
+def test_move(d, e):
+    """From the first server's file to etcd, under running leases."""
+    runs = [Run("-p", "0.5") for _ in range(3)]
+    motorpool("limit", "set", "bob", "2")
+    before = {l["id"] for l in leases()}
+    b = motorpool("store", "migrate", "etcd://127.0.0.1:1")
+    check(b.returncode != 0 and motorpool("run", "-p", "0.25", "--", "true").returncode == 0, "a move that fails changes nothing", b)
+    b = motorpool("store", "migrate", "etcd://" + e.endpoints)
+    check(b.returncode == 0, "the store moves from SQLite to etcd", b)
+    for x in d:
+        def voters():
+            h = {c["check"]: c for c in json.loads(motorpool("health", "--json", "--server", f"127.0.0.1:{x.api}").stdout)["checks"]}
+            return h["voters"]["text"]
+        check(within(5, lambda: voters().startswith("3 of 3")), f"{x.name} uses it", voters())
+    check({l["id"] for l in leases()} == before and all(r.p.poll() is None for r in runs), "running leases are untouched", leases())
+    check("bob" in motorpool("limit", "list").stdout, "limits came along")
+    for r in runs:
+        r.end()
+    check(within(5, lambda: not leases()), "and end as ever")
+    d[1].kill()
+    d[1] = d[1].again()
+    check(d[1].api and within(5, lambda: state("s2") == "ok"), "a server restarted afterwards finds the new store", pool())
+    check(motorpool("run", "-p", "0.5", "--", "true").returncode == 0, "leases are given")
+    motorpool("limit", "clear", "bob")
+
+
+def test_rotate(d):
+    motorpool("token", "create", "--client", "olduser", "-o", str(root / "oldbundle"))
+    (root / "oldbundle/servers").write_text("".join(f"127.0.0.1:{x.api}\n" for x in d))
+    b = motorpool("ca", "rotate")
+    check(b.returncode == 0 and b.stdout.count("BEGIN CERTIFICATE") == 2, "the authority is replaced, both are trusted", b)
+    (root / "bundle/ca.crt").write_text(b.stdout)
+    r = Run("-p", "0.5")
+    new = root / "newca.crt"
+    new.write_text(b.stdout.split("-----END CERTIFICATE-----\n")[0] + "-----END CERTIFICATE-----\n")
+
+    def issuer_ok(x):
+        return subprocess.run(["openssl", "verify", "-CAfile", str(new), str(x.dir / "server.crt")], capture_output=True).returncode == 0
+    check(within(8, lambda: all(issuer_ok(x) for x in d)), "every server gets a certificate of the new one, by itself")
+    for x in d:
+        at = ("--server", f"127.0.0.1:{x.api}")
+        check(within(3, lambda: motorpool("list", *at).returncode == 0 and motorpool("list", "--bundle", str(root / "oldbundle"), *at).returncode == 0),
+              f"{x.name} is believed by the new bundle and by the old")
+    h = {c["check"]: c for c in json.loads(motorpool("health", "--json").stdout)["checks"]}
+    check(h["authority"]["state"] == "warn" and "olduser" in h["authority"]["text"], "health lists who was last seen with the old one", h["authority"])
+    motorpool("token", "create", "--client", "fresh", "-o", str(root / "fresh"))
+    check((root / "fresh/ca.crt").read_text() == b.stdout and len((root / "fresh/servers").read_text().split()) >= 3, "new bundles hold both, and all servers")
+    b = motorpool("ca", "retire")
+    check(b.returncode == 0 and b.stdout == new.read_text(), "the old one is retired", b)
+    (root / "bundle/ca.crt").write_text(b.stdout)
+    check(within(8, lambda: motorpool("list", "--bundle", str(root / "oldbundle"), "--server", f"127.0.0.1:{d[1].api}").returncode == 78),
+          "and is believed no more", motorpool("list", "--bundle", str(root / "oldbundle"), "--server", f"127.0.0.1:{d[1].api}"))
+    check(motorpool("list").returncode == 0 and r.p.poll() is None and len(leases()) == 1, "the running lease has seen nothing of it")
+    r.end()
 
 
 def test_one_pool(d):
@@ -338,15 +438,10 @@ def test_remove(d):
 def main():
     e = Etcd(root)
     store = "etcd://" + e.endpoints
-    (root / "s2").mkdir()
-    (root / "s3").mkdir()
-    d = [Daemon("s1", store)]
-    for n in ("s2", "s3"):
-        for f in ("ca.crt", "ca.key"):
-            shutil.copy(root / "s1" / f, root / n / f)
-        d.append(Daemon(n, store))
-    shutil.copytree(root / "s1/admin-bundle", root / "bundle")
+    d = test_join(e)
     seeds(*d)
+    test_move(d, e)
+    test_rotate(d)
     for t in (test_one_pool, test_drain, test_limits, test_line, test_revoke):
         t(d)
     test_quorum(d, e)

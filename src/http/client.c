@@ -25,7 +25,7 @@
 struct mp_http_client {
 	CURL *curl;
 	CURLM *multi; /* keeps the connection, for exchanges and streams alike */
-	char *address, *ca_file, *token, *cert_file, *key_file;
+	char *address, *ca_file, *token, *cert_file, *key_file, *authority;
 	bool plain;
 	long connect_ms;
 	struct curl_slist *extra;
@@ -45,6 +45,7 @@ struct mp_http_client *mp_http_client_new(const struct mp_http_target *t)
 	c->token = t->token ? strdup(t->token) : NULL;
 	c->cert_file = t->cert_file ? strdup(t->cert_file) : NULL;
 	c->key_file = t->key_file ? strdup(t->key_file) : NULL;
+	c->authority = t->authority ? strdup(t->authority) : NULL;
 	c->plain = t->plain;
 	c->connect_ms = t->connect_ms ? t->connect_ms : 5000;
 	if (!c->curl || !c->multi || !c->address || (t->ca_file && !c->ca_file) || (t->token && !c->token) ||
@@ -70,6 +71,7 @@ void mp_http_client_free(struct mp_http_client *own_client)
 	free(c->ca_file);
 	free(c->token);
 	free(c->cert_file);
+	free(c->authority);
 	free(c->key_file);
 	free(c);
 }
@@ -160,6 +162,10 @@ static int request_prepare(struct mp_http_client *c, const char *method, const c
 	text.len = 0;
 	mp_buf_printf(&text, "Authorization: Bearer %s", c->token ? c->token : "");
 	if (c->token)
+		list = curl_slist_append(list, text.data);
+	text.len = 0;
+	mp_buf_printf(&text, "Motorpool-Authority: %s", c->authority ? c->authority : "");
+	if (c->authority)
 		list = curl_slist_append(list, text.data);
 	for (e = c->extra; e; e = e->next)
 		list = curl_slist_append(list, e->data);

@@ -27,6 +27,7 @@ struct mp_http_config {
 	const char *address; /* "0.0.0.0", "::", ... */
 	uint16_t port;	     /* 0: any */
 	const char *cert_pem, *key_pem;
+	const char *state_dir; /* whose ca.crt says which peers are servers; NULL: none is */
 	unsigned threads;
 	/* Called on one of the server's threads; must answer exactly once before it returns. */
 	void (*handle)(void *arg, struct mp_http_request *r);
@@ -36,6 +37,9 @@ struct mp_http_config {
 /* -1 with a sentence; code EADDRINUSE in f->code when the port is taken. */
 int mp_http_server_start(const struct mp_http_config *config, struct mp_http_server **ret_server,
 			 struct mp_fail *f);
+/* For handshakes from now on. */
+int mp_http_server_identity(struct mp_http_server *s, const char *cert_pem, const char *key_pem,
+			    struct mp_fail *f);
 uint16_t mp_http_server_port(const struct mp_http_server *s);
 /*
  * Ends every stream (their `gone` is called; streams that were ended by
@@ -49,6 +53,8 @@ const char *mp_http_path(const struct mp_http_request *r);
 /* NULL when absent. */
 const char *mp_http_header(const struct mp_http_request *r, const char *name);
 const char *mp_http_query(const struct mp_http_request *r, const char *name);
+/* Did the peer show a certificate of this pool, as only its servers have? */
+bool mp_http_is_server(const struct mp_http_request *r);
 /* The peer's address without port. */
 const char *mp_http_peer(const struct mp_http_request *r);
 /* The body as a JSON object (new reference), or NULL with a sentence; an empty body is {}. */
@@ -70,6 +76,8 @@ struct mp_http_stream *mp_http_answer_stream(struct mp_http_request *r, unsigned
 					     void (*gone)(void *arg), void *arg);
 /* Queue one event; never blocks.  A stream that is gone swallows it. */
 void mp_http_stream_send(struct mp_http_stream *s, const char *event, json_t *own_data);
+/* The same as one line of JSON, for readers that know no events. */
+void mp_http_stream_line(struct mp_http_stream *s, json_t *own_data);
 /* Nothing more follows; what is queued is still sent. */
 void mp_http_stream_end(struct mp_http_stream *s);
 void mp_http_stream_unref(struct mp_http_stream *s);
@@ -82,6 +90,7 @@ struct mp_http_target {
 	const char *address; /* host:port */
 	const char *ca_file; /* the only authority that is trusted; NULL: whoever answers */
 	const char *token;   /* bearer; NULL: none */
+	const char *authority; /* told to the other side as Motorpool-Authority; NULL: nothing */
 	long connect_ms;     /* limit of connecting, 0 = 5 s */
 	bool plain;	     /* no TLS: for a store on this machine or a trusted network */
 	const char *cert_file, *key_file; /* shown to the other side; NULL: none */
@@ -147,5 +156,30 @@ void mp_http_listen_close(struct mp_http_listen *own_listen);
  */
 int mp_http_identity(const char *dir, const char *const *names, unsigned n, char **ret_cert,
 		     char **ret_key, struct mp_fail *f);
+
+/* Has this directory the authority's key? */
+bool mp_http_has_authority(const char *dir);
+/* ca.crt of the directory, NULL without; the caller frees it. */
+char *mp_http_authority(const char *dir);
+/* The bridge from the authority before this one, NULL without; the caller frees it. */
+char *mp_http_cross(const char *dir);
+/* A new key in the directory (server.key.new) and a request for its certificate. */
+int mp_http_csr(const char *dir, char **ret_csr, struct mp_fail *f);
+/* The certificate for such a request, under the directory's authority. */
+int mp_http_sign(const char *dir, const char *csr, const char *const *names, unsigned n, char **ret_cert,
+		 struct mp_fail *f);
+/* What came of a request: the key takes its place beside it. `cross` may be NULL. */
+int mp_http_install(const char *dir, const char *ca, const char *cross, const char *cert,
+		    struct mp_fail *f);
+/*
+ * A new authority that also who trusts the old one believes; both are trusted
+ * until mp_http_retire().  The server's certificate is made again.
+ */
+int mp_http_rotate(const char *dir, struct mp_fail *f);
+int mp_http_retire(const char *dir, struct mp_fail *f);
+/* Days until the directory's server certificate ends. */
+int mp_http_days_left(const char *dir);
+/* The first eight bytes of the SHA-256 of the first certificate in a PEM text, in hexadecimal. */
+bool mp_http_fingerprint(const char *pem, char ret[17]);
 
 #endif

@@ -8,6 +8,7 @@
  */
 #include "http/http.h"
 #include "http/name.h"
+#include "http/pair.h"
 #include "base/buf.h"
 #include "base/check.h"
 
@@ -28,13 +29,9 @@
 #define BACKDATE  (-3600L)
 #define DAY	  86400L
 #define PATH_SIZE 4096
+#define PEM_MAX   65536
 
-struct pair {
-	X509 *cert;
-	EVP_PKEY *key;
-};
-
-static void pair_fini(struct pair *p)
+void mp_pair_fini(struct mp_pair *p)
 {
 	X509_free(p->cert);
 	EVP_PKEY_free(p->key);
@@ -56,47 +53,71 @@ static bool extension_add(X509 *cert, X509 *issuer, int nid, const char *value)
 	return good;
 }
 
-static bool cert_begin(struct pair *p, const char *cn, long days)
+static bool cert_begin(X509 *cert, EVP_PKEY *key, const char *cn, long days)
 {
 	unsigned char serial[16];
 	BIGNUM *bn;
 	X509_NAME *name;
 	bool good;
 
-	p->key = EVP_EC_gen("P-256");
-	p->cert = X509_new();
-	if (!p->key || !p->cert || RAND_bytes(serial, sizeof(serial)) != 1)
+	if (!key || !cert || RAND_bytes(serial, sizeof(serial)) != 1)
 		return false;
 	serial[0] &= 0x7f;
 	bn = BN_bin2bn(serial, sizeof(serial), NULL);
-	good = bn && BN_to_ASN1_INTEGER(bn, X509_get_serialNumber(p->cert));
+	good = bn && BN_to_ASN1_INTEGER(bn, X509_get_serialNumber(cert));
 	BN_free(bn);
-	name = X509_get_subject_name(p->cert);
-	return good && X509_set_version(p->cert, X509_VERSION_3) &&
-	       X509_gmtime_adj(X509_getm_notBefore(p->cert), BACKDATE) &&
-	       X509_gmtime_adj(X509_getm_notAfter(p->cert), days * DAY) &&
-	       X509_set_pubkey(p->cert, p->key) &&
+	name = X509_get_subject_name(cert);
+	return good && X509_set_version(cert, X509_VERSION_3) &&
+	       X509_gmtime_adj(X509_getm_notBefore(cert), BACKDATE) &&
+	       X509_gmtime_adj(X509_getm_notAfter(cert), days * DAY) &&
+	       X509_set_pubkey(cert, key) &&
 	       X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_UTF8, (const unsigned char *)cn, -1,
 					  -1, 0);
 }
 
-static bool authority_make(struct pair *p)
+/* An authority may stand under the one that it replaces, so one more level is allowed. */
+static bool authority_finish(X509 *cert, X509 *issuer, EVP_PKEY *by)
 {
-	return cert_begin(p, "Motorpool authority", 3650) &&
-	       X509_set_issuer_name(p->cert, X509_get_subject_name(p->cert)) &&
-	       extension_add(p->cert, p->cert, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") &&
-	       extension_add(p->cert, p->cert, NID_key_usage, "critical,keyCertSign,cRLSign") &&
-	       extension_add(p->cert, p->cert, NID_subject_key_identifier, "hash") &&
-	       X509_sign(p->cert, p->key, EVP_sha256()) > 0;
+	return X509_set_issuer_name(cert, X509_get_subject_name(issuer)) &&
+	       extension_add(cert, issuer, NID_basic_constraints, "critical,CA:TRUE,pathlen:1") &&
+	       extension_add(cert, issuer, NID_key_usage, "critical,keyCertSign,cRLSign") &&
+	       extension_add(cert, issuer, NID_subject_key_identifier, "hash") &&
+	       X509_sign(cert, by, EVP_sha256()) > 0;
+}
+
+bool mp_pair_authority(struct mp_pair *p)
+{
+	unsigned char r[4];
+	char cn[64];
+
+	/* Two authorities of one pool have two names: a chain is found by names. */
+	if (RAND_bytes(r, sizeof(r)) != 1)
+		return false;
+	snprintf(cn, sizeof(cn), "Motorpool authority %02x%02x%02x%02x", r[0], r[1], r[2], r[3]);
+	p->key = EVP_EC_gen("P-256");
+	p->cert = X509_new();
+	return cert_begin(p->cert, p->key, cn, 3650) && authority_finish(p->cert, p->cert, p->key);
+}
+
+bool mp_pair_cross(X509 **ret, const struct mp_pair *ca, const struct mp_pair *by)
+{
+	X509 *c = X509_new();
+
+	*ret = c;
+	return c && cert_begin(c, ca->key, "x", 3650) &&
+	       X509_set_subject_name(c, X509_get_subject_name(ca->cert)) &&
+	       authority_finish(c, by->cert, by->key);
 }
 
 /* "DNS:a,IP:1.2.3.4,..." in the order given, the pool's fixed name first. */
-static void names_print(struct mp_buf *b, const char *const *names, unsigned n)
+char *mp_pair_names(const char *const *names, unsigned n)
 {
 	unsigned char addr[16];
+	struct mp_buf b;
 	unsigned i;
 
-	mp_buf_puts(b, "DNS:" MP_HTTP_SERVER_NAME);
+	mp_buf_init(&b, 65536);
+	mp_buf_puts(&b, "DNS:" MP_HTTP_SERVER_NAME);
 	for (i = 0; i < n; i++) {
 		bool ip = inet_pton(AF_INET, names[i], addr) == 1 ||
 			  inet_pton(AF_INET6, names[i], addr) == 1;
@@ -105,28 +126,31 @@ static void names_print(struct mp_buf *b, const char *const *names, unsigned n)
 		if (!ip && names[i][strspn(names[i], "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQR"
 						     "STUVWXYZ0123456789.-_")])
 			continue;
-		mp_buf_printf(b, ",%s:%s", ip ? "IP" : "DNS", names[i]);
+		mp_buf_printf(&b, ",%s:%s", ip ? "IP" : "DNS", names[i]);
 	}
+	return mp_buf_take(&b, NULL);
 }
 
-static bool server_make(struct pair *p, struct pair *ca, const char *names)
+bool mp_pair_sign(X509 **ret, EVP_PKEY *key, const struct mp_pair *ca, const char *names)
 {
-	return cert_begin(p, MP_HTTP_SERVER_NAME, 365) &&
-	       X509_set_issuer_name(p->cert, X509_get_subject_name(ca->cert)) &&
-	       extension_add(p->cert, ca->cert, NID_basic_constraints, "critical,CA:FALSE") &&
-	       extension_add(p->cert, ca->cert, NID_key_usage, "critical,digitalSignature") &&
-	       extension_add(p->cert, ca->cert, NID_ext_key_usage, "serverAuth,clientAuth") &&
-	       extension_add(p->cert, ca->cert, NID_subject_key_identifier, "hash") &&
-	       extension_add(p->cert, ca->cert, NID_authority_key_identifier, "keyid") &&
-	       extension_add(p->cert, ca->cert, NID_subject_alt_name, names) &&
-	       X509_sign(p->cert, ca->key, EVP_sha256()) > 0;
+	X509 *c = X509_new();
+
+	*ret = c;
+	return names && c && cert_begin(c, key, MP_HTTP_SERVER_NAME, 365) &&
+	       X509_set_issuer_name(c, X509_get_subject_name(ca->cert)) &&
+	       extension_add(c, ca->cert, NID_basic_constraints, "critical,CA:FALSE") &&
+	       extension_add(c, ca->cert, NID_key_usage, "critical,digitalSignature") &&
+	       extension_add(c, ca->cert, NID_ext_key_usage, "serverAuth,clientAuth") &&
+	       extension_add(c, ca->cert, NID_subject_key_identifier, "hash") &&
+	       extension_add(c, ca->cert, NID_authority_key_identifier, "keyid") &&
+	       extension_add(c, ca->cert, NID_subject_alt_name, names) &&
+	       X509_sign(c, ca->key, EVP_sha256()) > 0;
 }
 
-static int file_write(const char *dir, const char *name, BIO *text, mode_t mode, struct mp_fail *f)
+int mp_pem_write(const char *dir, const char *name, const char *text, mode_t mode, struct mp_fail *f)
 {
 	char path[PATH_SIZE], temp[PATH_SIZE];
-	char *p;
-	long n = BIO_get_mem_data(text, &p);
+	size_t n = strlen(text);
 	int fd;
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
@@ -135,34 +159,74 @@ static int file_write(const char *dir, const char *name, BIO *text, mode_t mode,
 	fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
 	if (fd < 0)
 		return mp_fail_set(f, errno, "cannot write %s: %s", temp, strerror(errno));
-	if (write(fd, p, (size_t)n) != n || fsync(fd) < 0 || close(fd) < 0 ||
-	    rename(temp, path) < 0) {
+	if (write(fd, text, n) != (ssize_t)n || fsync(fd) < 0 || close(fd) < 0 || rename(temp, path) < 0) {
 		unlink(temp);
 		return mp_fail_set(f, errno, "cannot write %s: %s", path, strerror(errno));
 	}
 	return 0;
 }
 
-static int pair_write(const char *dir, const char *cert, const char *key, struct pair *p,
-		      struct mp_fail *f)
+char *mp_pem_read(const char *dir, const char *name)
+{
+	char path[PATH_SIZE], *text = calloc(1, PEM_MAX + 1);
+	ssize_t n = -1;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd >= 0 && text)
+		n = read(fd, text, PEM_MAX);
+	if (fd >= 0)
+		close(fd);
+	if (n > 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+static char *bio_text(BIO *own_bio)
+{
+	char *data, *text = NULL;
+	long n = own_bio ? BIO_get_mem_data(own_bio, &data) : 0;
+
+	if (n > 0)
+		text = strndup(data, (size_t)n);
+	BIO_free(own_bio);
+	return text;
+}
+
+char *mp_pem_text(X509 *cert)
 {
 	BIO *b = BIO_new(BIO_s_mem());
+
+	if (b && PEM_write_bio_X509(b, cert) == 1)
+		return bio_text(b);
+	BIO_free(b);
+	return NULL;
+}
+
+int mp_pair_write(const char *dir, const char *cert, const char *key, const struct mp_pair *p,
+		  struct mp_fail *f)
+{
+	BIO *b = BIO_new(BIO_s_mem());
+	char *text = NULL;
 	int rc = -1;
 
 	if (b && PEM_write_bio_PrivateKey(b, p->key, NULL, NULL, 0, NULL, NULL) == 1)
-		rc = file_write(dir, key, b, 0600, f);
-	BIO_free(b);
-	b = BIO_new(BIO_s_mem());
-	if (!rc)
-		rc = b && PEM_write_bio_X509(b, p->cert) == 1 ? file_write(dir, cert, b, 0644, f)
-							      : -1;
-	BIO_free(b);
+		text = bio_text(b);
+	if (text) {
+		rc = mp_pem_write(dir, key, text, 0600, f);
+		explicit_bzero(text, strlen(text));
+	}
+	free(text);
+	text = rc || !cert ? NULL : mp_pem_text(p->cert);
+	if (text)
+		rc = mp_pem_write(dir, cert, text, 0644, f);
+	free(text);
 	return rc;
 }
 
-/* 1 read, 0 not there, -1 there but unusable. */
-static int pair_read(const char *dir, const char *cert, const char *key, struct pair *p,
-		     struct mp_fail *f)
+int mp_pair_read(const char *dir, const char *cert, const char *key, struct mp_pair *p, struct mp_fail *f)
 {
 	char path[PATH_SIZE];
 	BIO *b;
@@ -183,7 +247,7 @@ static int pair_read(const char *dir, const char *cert, const char *key, struct 
 	return 1;
 }
 
-static bool server_good(struct pair *p, struct pair *ca, const char *const *names, unsigned n)
+static bool server_good(const struct mp_pair *p, const struct mp_pair *ca, const char *const *names, unsigned n)
 {
 	unsigned i;
 	time_t soon = time(NULL) + 30 * DAY;
@@ -198,60 +262,73 @@ static bool server_good(struct pair *p, struct pair *ca, const char *const *name
 	return X509_check_host(p->cert, MP_HTTP_SERVER_NAME, 0, 0, NULL) == 1;
 }
 
-/* The texts that the HTTPS server takes: certificate chain and key. */
-static int texts_make(struct pair *p, struct pair *ca, char **ret_cert, char **ret_key)
+/*
+ * The texts that the HTTPS server takes, certificate chain and key; the chain is
+ * also kept as a file for encrypted lanes.  Between the authority that signs and
+ * the one before it stands the cross certificate, while both are trusted.
+ */
+static int texts_make(const char *dir, const struct mp_pair *p, char **ret_cert, char **ret_key,
+		      struct mp_fail *f)
 {
-	BIO *c = BIO_new(BIO_s_mem()), *k = BIO_new(BIO_s_mem());
-	bool good;
-	char *data;
-	long n;
+	char *own = mp_pem_text(p->cert), *cross = mp_pem_read(dir, "ca-cross.crt");
+	int rc = -1;
 
-	good = c && k && PEM_write_bio_X509(c, p->cert) == 1 &&
-	       PEM_write_bio_X509(c, ca->cert) == 1 &&
-	       PEM_write_bio_PrivateKey(k, p->key, NULL, NULL, 0, NULL, NULL) == 1;
-	*ret_cert = *ret_key = NULL;
-	if (good) {
-		n = BIO_get_mem_data(c, &data);
-		*ret_cert = strndup(data, (size_t)n);
-		n = BIO_get_mem_data(k, &data);
-		*ret_key = strndup(data, (size_t)n);
-	}
-	BIO_free(c);
-	BIO_free(k);
-	return *ret_cert && *ret_key ? 0 : -1;
+	*ret_cert = NULL;
+	*ret_key = mp_pem_read(dir, "server.key");
+	if (own && asprintf(ret_cert, "%s%s", own, cross ? cross : "") < 0)
+		*ret_cert = NULL;
+	if (*ret_cert && *ret_key)
+		rc = mp_pem_write(dir, "chain.crt", *ret_cert, 0644, f);
+	else
+		mp_fail_set(f, ENOMEM, "out of memory for certificates");
+	free(own);
+	free(cross);
+	return rc;
+}
+
+/* With an authority of its own, this server signs for itself. */
+static int identity_own(const char *dir, const struct mp_pair *ca, const char *const *names, unsigned n,
+			struct mp_pair *server, struct mp_fail *f)
+{
+	char *alt;
+	int rc;
+
+	if (mp_pair_read(dir, "server.crt", "server.key", server, f) == 1 && server_good(server, ca, names, n))
+		return 0;
+	mp_pair_fini(server);
+	alt = mp_pair_names(names, n);
+	server->key = EVP_EC_gen("P-256");
+	rc = server->key && mp_pair_sign(&server->cert, server->key, ca, alt)
+		     ? mp_pair_write(dir, "server.crt", "server.key", server, f)
+		     : mp_fail_set(f, EIO, "cannot make the server's certificate");
+	free(alt);
+	return rc;
 }
 
 int mp_http_identity(const char *dir, const char *const *names, unsigned n, char **ret_cert,
 		     char **ret_key, struct mp_fail *f)
 {
-	struct pair ca = {0}, server = {0};
-	struct mp_buf alt;
-	int rc, have;
+	struct mp_pair ca = {0}, server = {0};
+	char path[PATH_SIZE];
+	int rc;
 
-	mp_buf_init(&alt, 65536);
-	names_print(&alt, names, n);
-	rc = pair_read(dir, "ca.crt", "ca.key", &ca, f);
-	if (!rc) {
-		rc = authority_make(&ca) ? pair_write(dir, "ca.crt", "ca.key", &ca, f)
-					 : mp_fail_set(f, EIO, "cannot make a certificate authority");
-	}
-	if (rc < 0)
-		goto out;
-	have = pair_read(dir, "server.crt", "server.key", &server, f);
-	if (have != 1 || !server_good(&server, &ca, names, n)) {
-		pair_fini(&server);
-		rc = !alt.failed && server_make(&server, &ca, alt.data)
-			     ? pair_write(dir, "server.crt", "server.key", &server, f)
-			     : mp_fail_set(f, EIO, "cannot make the server's certificate");
-		if (rc < 0)
+	snprintf(path, sizeof(path), "%s/ca.key", dir);
+	if (access(path, F_OK) < 0) {
+		/* Of a pool that this server has joined. */
+		rc = mp_pair_read(dir, "server.crt", "server.key", &server, f);
+		if (rc)
 			goto out;
 	}
-	rc = texts_make(&server, &ca, ret_cert, ret_key);
-	if (rc < 0)
-		mp_fail_set(f, ENOMEM, "out of memory for certificates");
+	rc = mp_pair_read(dir, "ca.crt", "ca.key", &ca, f);
+	if (!rc)
+		rc = mp_pair_authority(&ca) ? mp_pair_write(dir, "ca.crt", "ca.key", &ca, f)
+					    : mp_fail_set(f, EIO, "cannot make a certificate authority");
+	if (rc >= 0)
+		rc = identity_own(dir, &ca, names, n, &server, f);
 out:
-	pair_fini(&ca);
-	pair_fini(&server);
-	mp_buf_fini(&alt);
+	if (rc >= 0)
+		rc = texts_make(dir, &server, ret_cert, ret_key, f);
+	mp_pair_fini(&ca);
+	mp_pair_fini(&server);
 	return rc < 0 ? -1 : 0;
 }

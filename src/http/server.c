@@ -11,6 +11,7 @@
  * between "nothing to send" and "suspended" cannot be lost.
  */
 #include "http/http.h"
+#include "http/trust.h"
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/log.h"
@@ -18,6 +19,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <gnutls/abstract.h>
+#include <gnutls/gnutls.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -38,6 +41,8 @@ struct mp_http_server {
 	void *arg;
 	uint16_t port;
 	int epoll, wake;
+	char *state_dir;
+	struct identity *identity; /* atomic; the newest, older ones behind it */
 	pthread_t watcher;
 	pthread_mutex_t lock;
 	struct mp_http_stream *streams MP_GUARDED_BY(lock);
@@ -162,6 +167,20 @@ void mp_http_stream_send(struct mp_http_stream *s, const char *event, json_t *ow
 				      text ? text : "{}");
 		else
 			mp_buf_puts(&s->queue, ":\n\n");
+		stream_wake(s);
+	}
+	pthread_mutex_unlock(&s->lock);
+	free(text);
+	json_decref(own_data);
+}
+
+void mp_http_stream_line(struct mp_http_stream *s, json_t *own_data)
+{
+	char *text = own_data ? json_dumps(own_data, JSON_COMPACT) : NULL;
+
+	pthread_mutex_lock(&s->lock);
+	if (!s->dead && !s->ended && text) {
+		mp_buf_printf(&s->queue, "%s\n", text);
 		stream_wake(s);
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -486,8 +505,94 @@ static int listen_on(const struct mp_http_config *c, uint16_t *ret_port, struct 
 	return fd;
 }
 
+/* ---- Certificates ---- */
+
+/*
+ * What is shown in a handshake.  It may be exchanged while handshakes run, so
+ * older ones stay until the server stops: there is one more for each renewal.
+ */
+struct identity {
+	struct identity *older;
+	gnutls_pcert_st chain[8];
+	unsigned n;
+	gnutls_privkey_t key;
+};
+
+/* libgnutls asks which server is calling by the session's own pointer. */
+static struct mp_http_server *only_server;
+
+static int identity_show(gnutls_session_t session, const gnutls_datum_t *names, int nnames,
+			 const gnutls_pk_algorithm_t *algorithms, int nalgorithms, gnutls_pcert_st **ret_chain,
+			 unsigned *ret_n, gnutls_privkey_t *ret_key)
+{
+	struct mp_http_server *s = __atomic_load_n(&only_server, __ATOMIC_ACQUIRE);
+	struct identity *id = s ? __atomic_load_n(&s->identity, __ATOMIC_ACQUIRE) : NULL;
+
+	(void)session, (void)names, (void)nnames, (void)algorithms, (void)nalgorithms;
+	if (!id)
+		return -1;
+	*ret_chain = id->chain;
+	*ret_n = id->n;
+	*ret_key = id->key;
+	return 0;
+}
+
+static void identity_free(struct identity *id)
+{
+	unsigned i;
+
+	for (i = 0; i < id->n; i++)
+		gnutls_pcert_deinit(&id->chain[i]);
+	if (id->key)
+		gnutls_privkey_deinit(id->key);
+	free(id);
+}
+
+int mp_http_server_identity(struct mp_http_server *s, const char *cert_pem, const char *key_pem,
+			    struct mp_fail *f)
+{
+	gnutls_datum_t cert = {(unsigned char *)(uintptr_t)cert_pem, (unsigned)strlen(cert_pem)};
+	gnutls_datum_t key = {(unsigned char *)(uintptr_t)key_pem, (unsigned)strlen(key_pem)};
+	struct identity *id = calloc(1, sizeof(*id));
+
+	if (!id)
+		return mp_fail_set(f, ENOMEM, "out of memory");
+	id->n = MP_ARRAY_LEN(id->chain);
+	if (gnutls_pcert_list_import_x509_raw(id->chain, &id->n, &cert, GNUTLS_X509_FMT_PEM, 0) < 0)
+		id->n = 0;
+	if (!id->n || gnutls_privkey_init(&id->key) < 0 ||
+	    gnutls_privkey_import_x509_raw(id->key, &key, GNUTLS_X509_FMT_PEM, NULL, 0) < 0) {
+		identity_free(id);
+		return mp_fail_set(f, EINVAL, "the server's certificate or key is unusable");
+	}
+	id->older = s->identity;
+	__atomic_store_n(&s->identity, id, __ATOMIC_RELEASE);
+	return 0;
+}
+
+bool mp_http_is_server(const struct mp_http_request *r)
+{
+	const union MHD_ConnectionInfo *info;
+	const gnutls_datum_t *peers;
+	unsigned n = 0;
+
+	info = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+	peers = info && info->tls_session ? gnutls_certificate_get_peers(info->tls_session, &n) : NULL;
+	return peers && n && r->server->state_dir &&
+	       mp_http_trusts(r->server->state_dir, peers[0].data, peers[0].size);
+}
+
 static void server_free(struct mp_http_server *s)
 {
+	struct identity *id;
+
+	while ((id = s->identity)) {
+		s->identity = id->older;
+		identity_free(id);
+	}
+	if (only_server == s)
+		__atomic_store_n(&only_server, NULL, __ATOMIC_RELEASE);
+	free(s->state_dir);
 	if (s->epoll >= 0)
 		close(s->epoll);
 	if (s->wake >= 0)
@@ -501,6 +606,7 @@ int mp_http_server_start(const struct mp_http_config *config, struct mp_http_ser
 {
 	struct mp_http_server *s = calloc(1, sizeof(*s));
 	struct epoll_event ev = {.events = EPOLLIN};
+	char *ca = NULL;
 	int fd;
 
 	if (!s)
@@ -510,8 +616,19 @@ int mp_http_server_start(const struct mp_http_config *config, struct mp_http_ser
 	s->arg = config->arg;
 	s->epoll = epoll_create1(EPOLL_CLOEXEC);
 	s->wake = eventfd(0, EFD_CLOEXEC);
+	if (config->state_dir) {
+		s->state_dir = strdup(config->state_dir);
+		ca = mp_http_authority(config->state_dir);
+	}
+	__atomic_store_n(&only_server, s, __ATOMIC_RELEASE);
+	if (mp_http_server_identity(s, config->cert_pem, config->key_pem, f) < 0) {
+		free(ca);
+		server_free(s);
+		return -1;
+	}
 	fd = s->epoll < 0 || s->wake < 0 ? -1 : listen_on(config, &s->port, f);
 	if (fd < 0 || epoll_ctl(s->epoll, EPOLL_CTL_ADD, s->wake, &ev) < 0) {
+		free(ca);
 		server_free(s);
 		return -1;
 	}
@@ -520,11 +637,14 @@ int mp_http_server_start(const struct mp_http_config *config, struct mp_http_ser
 			MHD_ALLOW_SUSPEND_RESUME,
 		0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
 		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-		MHD_OPTION_HTTPS_MEM_CERT, config->cert_pem, MHD_OPTION_HTTPS_MEM_KEY,
-		config->key_pem, MHD_OPTION_HTTPS_PRIORITIES, "NORMAL:-VERS-ALL:+VERS-TLS1.3",
+		MHD_OPTION_HTTPS_CERT_CALLBACK, identity_show, MHD_OPTION_HTTPS_PRIORITIES,
+		"NORMAL:-VERS-ALL:+VERS-TLS1.3",
 		MHD_OPTION_CONNECTION_TIMEOUT, 30u, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
 		(size_t)32768, MHD_OPTION_CONNECTION_LIMIT, 8192u, MHD_OPTION_THREAD_POOL_SIZE,
-		config->threads > 1 ? config->threads : 2, MHD_OPTION_END);
+		config->threads > 1 ? config->threads : 2,
+		/* Asked for, not demanded: clients have tokens, servers certificates. */
+		ca ? MHD_OPTION_HTTPS_MEM_TRUST : MHD_OPTION_END, ca, MHD_OPTION_END);
+	free(ca);
 	if (!s->mhd) {
 		close(fd);
 		server_free(s);

@@ -150,8 +150,8 @@ MP_TEST(strangers_are_not_trusted)
 		    MP_HTTP_UNREACHABLE);
 	mp_http_client_free(c);
 	MP_CHECK_EQ(unlink(path), 0);
-	for (status = 0; status < 3; status++) {
-		static const char *const rest[] = {"ca.key", "server.crt", "server.key"};
+	for (status = 0; status < 4; status++) {
+		static const char *const rest[] = {"ca.key", "server.crt", "server.key", "chain.crt"};
 
 		snprintf(path, sizeof(path), "%s/%s", other, rest[status]);
 		MP_CHECK_EQ(unlink(path), 0);
@@ -281,13 +281,68 @@ MP_TEST(stop_ends_suspended_streams)
 	mp_http_client_free(c);
 }
 
+/* Who trusts the old authority believes a server under the new one, until the old is retired. */
+MP_TEST(authority_is_replaced)
+{
+	char old[80], fresh[80], *text, *csr, *cert, *key, mark[17], mark2[17];
+	const char *const one[] = {"localhost"};
+	struct mp_http_client *c;
+	struct mp_http_server *s;
+	struct mp_fail f = {0};
+	json_t *body;
+	FILE *out;
+	int status, round;
+
+	snprintf(old, sizeof(old), "%s/old.crt", dir);
+	snprintf(fresh, sizeof(fresh), "%s/ca.crt", dir);
+	text = mp_http_authority(dir);
+	out = fopen(old, "w");
+	MP_CHECK(text && out);
+	fputs(text, out);
+	fclose(out);
+	MP_CHECK(mp_http_fingerprint(text, mark));
+	free(text);
+	MP_CHECK_EQ(mp_http_rotate(dir, &f), 0);
+	text = mp_http_authority(dir);
+	MP_CHECK(mp_http_fingerprint(text, mark2) && strcmp(mark, mark2));
+	free(text);
+	for (round = 0; round < 2; round++) {
+		s = server_start();
+		c = client_new(address, old);
+		MP_CHECK_EQ(mp_http_call(c, "GET", "/echo", NULL, 2000, &status, &body, &f),
+			    round ? MP_HTTP_UNTRUSTED : MP_HTTP_OK);
+		json_decref(body);
+		mp_http_client_free(c);
+		c = client_new(address, fresh);
+		MP_CHECK_EQ(mp_http_call(c, "GET", "/echo", NULL, 2000, &status, &body, &f), MP_HTTP_OK);
+		json_decref(body);
+		mp_http_client_free(c);
+		mp_http_server_stop(s);
+		MP_CHECK_EQ(mp_http_retire(dir, &f), 0);
+	}
+	/* What another server asks for is signed, and is not nonsense. */
+	MP_CHECK_EQ(mp_http_csr(dir, &csr, &f), 0);
+	MP_CHECK_EQ(mp_http_sign(dir, csr, one, 1, &cert, &f), 0);
+	MP_CHECK(strstr(cert, "BEGIN CERTIFICATE") != NULL);
+	free(cert);
+	csr[60] = csr[60] == 'A' ? 'B' : 'A';
+	MP_CHECK_EQ(mp_http_sign(dir, csr, one, 1, &cert, &f), -1);
+	free(csr);
+	MP_CHECK(mp_http_days_left(dir) > 300);
+	MP_CHECK_EQ(mp_http_identity(dir, one, 1, &cert, &key, &f), 0);
+	free(cert);
+	free(key);
+	snprintf(fresh, sizeof(fresh), "%s/server.key.new", dir);
+	MP_CHECK_EQ(unlink(fresh) | unlink(old), 0);
+}
+
 MP_TEST(leaves_nothing)
 {
-	static const char *const names[] = {"ca.crt", "ca.key", "server.crt", "server.key"};
+	static const char *const names[] = {"ca.crt", "ca.key", "server.crt", "server.key", "chain.crt"};
 	char path[64];
 	size_t i;
 
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < 5; i++) {
 		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
 		MP_CHECK_EQ(unlink(path), 0);
 	}

@@ -114,7 +114,7 @@ static int serve(int control, const char *state)
 	pid_t pid;
 	int fd;
 
-	snprintf(cert, sizeof(cert), "%s/server.crt", state);
+	snprintf(cert, sizeof(cert), "%s/chain.crt", state);
 	snprintf(key, sizeof(key), "%s/server.key", state);
 	while ((fd = fd_take(control)) != -2) {
 		if (fd < 0)

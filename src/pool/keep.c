@@ -43,8 +43,8 @@ static json_t *record_make(struct mp_pool *p)
 						(json_int_t)d->memory, "reserve",
 						(json_int_t)d->reserve, "offered", !d->unoffered));
 	}
-	return json_pack("{s:s, s:O, s:o, s:s, s:i, s:s, s:s, s:b, s:o}", "id", p->id, "api", p->api,
-			 "data", data, "version", MP_VERSION, "schema", MP_POOL_SCHEMA,
+	return json_pack("{s:s, s:O, s:b, s:o, s:s, s:i, s:s, s:s, s:b, s:o}", "id", p->id, "api", p->api,
+			 "authority", p->authority, "data", data, "version", MP_VERSION, "schema", MP_POOL_SCHEMA,
 			 "driver_version", p->driver_version, "cuda_version", p->cuda_version,
 			 "has_rdma", false, "devices", devices);
 }
@@ -142,7 +142,8 @@ static void store_moved(void *arg)
 	mp_data_wake(p);
 }
 
-int mp_pool_announce(struct mp_pool *p, const char *const *api, unsigned n, struct mp_fail *f)
+int mp_pool_announce(struct mp_pool *p, const char *const *api, unsigned n, bool authority,
+		     struct mp_fail *f)
 {
 	char key[128];
 	unsigned i;
@@ -152,6 +153,7 @@ int mp_pool_announce(struct mp_pool *p, const char *const *api, unsigned n, stru
 	if (id_open(p, f) < 0 || schema_check(p, f) < 0 || place_check(p, key, f) < 0)
 		return -1;
 	pthread_mutex_lock(&p->lock);
+	p->authority = authority;
 	p->api = json_array();
 	for (i = 0; i < n; i++)
 		json_array_append_new(p->api, json_string(api[i]));
@@ -185,6 +187,7 @@ static void devices_refresh(struct mp_pool *p)
 
 	snprintf(key, sizeof(key), "/drain/%s", p->name);
 	p->draining = key_exists(p, key);
+	p->frozen = key_exists(p, "/frozen") ? "the pool's store is being moved" : NULL;
 	for (i = 0; i < p->ndevices; i++) {
 		d = &p->devices[i];
 		snprintf(key, sizeof(key), "/off/%s/%s", p->name, d->uuid);
@@ -512,6 +515,74 @@ void mp_lease_strays_end(struct mp_pool *p)
 	}
 	if (dir)
 		closedir(dir);
+}
+
+/* ---- Who is where ---- */
+
+const char *mp_pool_state_dir(const struct mp_pool *p)
+{
+	return p->state_dir;
+}
+
+struct mp_store *mp_pool_store(struct mp_pool *p)
+{
+	return p->store;
+}
+
+const char *mp_pool_store_url(const struct mp_pool *p)
+{
+	return p->store_url;
+}
+
+json_t *mp_pool_api(struct mp_pool *p)
+{
+	return json_incref(p->api);
+}
+
+json_t *mp_pool_apis(struct mp_pool *p)
+{
+	json_t *list = json_array();
+	struct peers all;
+	unsigned i;
+
+	if (mp_peers_load(p, &all) < 0)
+		return list;
+	for (i = 0; i < all.n; i++)
+		if (all.peer[i].alive)
+			json_array_append(list, json_array_get(json_object_get(all.peer[i].record, "api"), 0));
+	mp_peers_free(&all);
+	return list;
+}
+
+json_t *mp_pool_authority_api(struct mp_pool *p)
+{
+	json_t *api = NULL;
+	struct peers all;
+	unsigned i;
+
+	if (mp_peers_load(p, &all) < 0)
+		return NULL;
+	for (i = 0; i < all.n && !api; i++)
+		if (json_is_true(json_object_get(all.peer[i].record, "authority")))
+			api = json_incref(json_object_get(all.peer[i].record, "api"));
+	mp_peers_free(&all);
+	return api;
+}
+
+void mp_pool_authority_changed(struct mp_pool *p)
+{
+	if (mp_store_put(p->store, "/authority", "changed"))
+		mp_log(MP_LOG_WARN, "pool", "authority", "the others hear of it when the store is back");
+}
+
+int64_t mp_pool_authority_age(struct mp_pool *p)
+{
+	int64_t revision = 0;
+	char *text = NULL;
+
+	mp_store_get(p->store, "/authority", &text, &revision);
+	free(text);
+	return revision;
 }
 
 /* ---- For administrators ---- */

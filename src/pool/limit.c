@@ -164,7 +164,7 @@ static int enter_once(struct mp_pool *p, const struct lease *l, const char *leas
 {
 	char client_gen[128], use[256], prefix[128], cost_text[32];
 	int64_t cost = mp_limit_cost_locked(p, l), client_limit, pool_limit;
-	struct mp_store_guard guards[2] = {{client_gen, 0}, {"/generation/pool", 0}};
+	struct mp_store_guard guards[3] = {{client_gen, 0}, {"/frozen", 0}, {"/generation/pool", 0}};
 	struct mp_store_change changes[4] = {{lease_key, record}, {use, cost_text},
 					     {client_gen, "1"}, {"/generation/pool", "1"}};
 	json_t *j;
@@ -175,20 +175,20 @@ static int enter_once(struct mp_pool *p, const struct lease *l, const char *leas
 	snprintf(cost_text, sizeof(cost_text), "%lld", (long long)cost);
 	use_key(p, l, use);
 	guards[0].revision = generation_of(p, client_gen);
-	guards[1].revision = generation_of(p, "/generation/pool");
+	guards[2].revision = generation_of(p, "/generation/pool");
 	client_limit = limit_number(p, l->client, "gpus_millionths");
 	j = limit_get(p, "pool", &rc);
 	pool_limit = json_is_integer(json_object_get(j, "gpus_millionths"))
 			     ? json_integer_value(json_object_get(j, "gpus_millionths"))
 			     : -1;
 	json_decref(j);
-	if (rc < 0 || client_limit < -1 || guards[0].revision < 0 || guards[1].revision < 0)
+	if (rc < 0 || client_limit < -1 || guards[0].revision < 0 || guards[2].revision < 0)
 		return -1;
 	if (check_one(p, l->client, client_limit, prefix, cost, f) < 0 ||
 	    check_one(p, "the pool", pool_limit, "/use/", cost, f) < 0)
 		return MP_LIMIT_OVER;
 	/* The pool's generation matters only where the pool's sum does. */
-	return mp_store_commit(p->store, guards, pool_limit >= 0 ? 2 : 1, changes,
+	return mp_store_commit(p->store, guards, pool_limit >= 0 ? 3 : 2, changes,
 			       pool_limit >= 0 ? 4 : 3, NULL);
 }
 

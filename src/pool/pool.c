@@ -29,6 +29,8 @@ static void pool_free(struct mp_pool *p)
 	free(p->worker);
 	free(p->driver);
 	free(p->gate);
+	free(p->store_url);
+	free(p->old_url);
 	free(p);
 }
 
@@ -47,6 +49,7 @@ int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 	p->state_dir = strdup(config->state_dir);
 	p->worker = strdup(config->worker);
 	p->driver = config->driver ? strdup(config->driver) : NULL;
+	p->store_url = config->store_url ? strdup(config->store_url) : NULL;
 	p->gate = config->gate ? strdup(config->gate) : NULL;
 	p->gate_control = -1;
 	p->spread = config->spread;

@@ -29,6 +29,7 @@ struct mp_pool_config {
 	const char *state_dir;	/* exists, writable */
 	const char *worker;	/* path of motorpool-worker */
 	const char *driver;	/* driver library: path or loader name; NULL: no devices */
+	const char *store_url;	/* where the store is, as others open it; NULL: this server's own file */
 	const char *gate;	/* path of motorpool-gate; NULL: no encrypted lanes */
 	const char *data;	/* listeners, comma-separated: ADDR:PORT, [ADDR]:PORT, unix:PATH;
 				 * "tls:" before a TCP one: encrypted even on loopback */
@@ -43,10 +44,11 @@ int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 		 struct mp_pool **ret_pool, struct mp_fail *f);
 /*
  * Tells the pool that this server is there, under these addresses of its API
- * (HOST:PORT).  -1 when the pool does not want it: another of the same name, a
+ * (HOST:PORT), and whether it has the authority's key.  -1 when the pool does not want it: another of the same name, a
  * newer schema, a server that was removed.
  */
-int mp_pool_announce(struct mp_pool *p, const char *const *api, unsigned n, struct mp_fail *f);
+int mp_pool_announce(struct mp_pool *p, const char *const *api, unsigned n, bool authority,
+		     struct mp_fail *f);
 /* Leaves workers running: they hold their own sockets. */
 void mp_pool_close(struct mp_pool *own_pool);
 /* Before the holders' connections are closed: leases stay, for the next daemon to adopt. */
@@ -93,6 +95,32 @@ int mp_token_reissue(struct mp_pool *p, const char *id, int64_t overlap_s,
 /* verb: activate, deactivate, revoke, extend (by lifetime_s). */
 int mp_token_change(struct mp_pool *p, const char *id, const char *verb, int64_t lifetime_s,
 		    struct mp_fail *f);
+
+#define MP_JOIN_TEXT 80 /* bytes for "mpj_<id>_<secret>" */
+
+/* A token with which one server may join, once, within lifetime_s (0: an hour). */
+int mp_join_create(struct mp_pool *p, int64_t lifetime_s, char ret_text[MP_JOIN_TEXT], struct mp_fail *f);
+int mp_join_redeem(struct mp_pool *p, const char *text, const char *name, struct mp_fail *f);
+
+const char *mp_pool_state_dir(const struct mp_pool *p);
+struct mp_store *mp_pool_store(struct mp_pool *p);
+/* A shared store by its URL, with the certificates of a state directory. */
+int mp_pool_store_open(const char *state, const char *url, int wait_ms, struct mp_store **ret,
+		       struct mp_fail *f);
+/* Moves the pool's state to another store, running leases untouched; blocks for a few seconds. */
+int mp_pool_store_move(struct mp_pool *p, const char *url, struct mp_fail *f);
+/* Follows such a move that another server made; to be called now and then, may block for seconds. */
+void mp_pool_mind(struct mp_pool *p);
+/* The URL of the store for a server that joins; NULL: this server lends its own. */
+const char *mp_pool_store_url(const struct mp_pool *p);
+/* Addresses of the API: of this server, of every living one (new reference), of the one with the authority. */
+json_t *mp_pool_api(struct mp_pool *p);
+json_t *mp_pool_apis(struct mp_pool *p);
+json_t *mp_pool_authority_api(struct mp_pool *p);
+/* Another authority signs now: every server wants a certificate of it. */
+void mp_pool_authority_changed(struct mp_pool *p);
+/* Grows with each such change, as far as this server knows. */
+int64_t mp_pool_authority_age(struct mp_pool *p);
 
 /* ---- Leases ---- */
 

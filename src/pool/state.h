@@ -102,7 +102,7 @@ struct mp_pool {
 	pthread_mutex_t lock;
 	struct mp_store *store;
 	struct mp_journal *journal;
-	char *name, *state_dir, *worker, *driver;
+	char *name, *state_dir, *worker, *driver, *store_url, *old_url;
 	char id[17]; /* of the state directory: the same name elsewhere is another server */
 	json_t *api; /* addresses of the API, as told to clients */
 	bool shared; /* the store serves several servers */
@@ -123,10 +123,10 @@ struct mp_pool {
 	bool stopping, detached, thread_runs;
 	pthread_t thread;
 	/* keep.c: agreeing with the store */
-	bool announced, draining, writable;
+	bool announced, draining, writable, authority;
 	bool dirty;    /* the store has not heard of everything */
 	bool moved;    /* atomic: it has changed since it was looked at */
-	const char *frozen; /* no leases are given, for this reason */
+	const char *frozen; /* no leases are given, for this reason (a static text) */
 	uint64_t refreshed, published;
 	int64_t limits_seen;
 	uint64_t freed_ns; /* when memory last became free here */

@@ -152,6 +152,63 @@ int mp_token_create(struct mp_pool *p, const char *client, enum mp_role role, un
 	return 0;
 }
 
+/* ---- Joining ---- */
+
+int mp_join_create(struct mp_pool *p, int64_t lifetime_s, char ret_text[MP_JOIN_TEXT], struct mp_fail *f)
+{
+	char id[ID_CHARS + 1], secret[SECRET_CHARS + 1], hex[2 * SHA256_BYTES + 1], key[32], value[128];
+	struct mp_store_change c = {.key = key, .value = value};
+
+	base62(id, ID_CHARS);
+	base62(secret, SECRET_CHARS);
+	hash_print(secret, hex);
+	snprintf(key, sizeof(key), "/joins/%s", id);
+	snprintf(value, sizeof(value), "%lld %s", (long long)time(NULL) + (lifetime_s ? lifetime_s : 3600), hex);
+	if (mp_store_commit(p->store, NULL, 0, &c, 1, NULL))
+		return mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+	snprintf(ret_text, MP_JOIN_TEXT, "mpj_%s_%s", id, secret);
+	OPENSSL_cleanse(secret, sizeof(secret));
+	return 0;
+}
+
+static bool token_split(const char *text, const char *prefix, char id[ID_CHARS + 1],
+			char secret[SECRET_CHARS + 1]);
+
+int mp_join_redeem(struct mp_pool *p, const char *text, const char *name, struct mp_fail *f)
+{
+	char id[ID_CHARS + 1], secret[SECRET_CHARS + 1], hex[2 * SHA256_BYTES + 1], key[128], *value = NULL;
+	struct mp_store_guard g[2] = {{.key = key}, {0}};
+	struct mp_store_change c = {.key = key};
+	char server[128], *hash;
+	int64_t expires = 0;
+	bool good;
+
+	if (!mp_client_name_good(name))
+		return mp_fail_set(f, MP_CODE_USAGE, "a server's name has 1 to 63 letters, digits and .-_@");
+	if (token_split(text, "mpj_", id, secret)) {
+		hash_print(secret, hex);
+		snprintf(key, sizeof(key), "/joins/%s", id);
+		if (mp_store_get(p->store, key, &value, &g[0].revision) == MP_STORE_OK)
+			expires = strtoll(value, &hash, 10);
+	}
+	good = value && *hash == ' ' && strlen(hash + 1) == 2 * SHA256_BYTES &&
+	       !CRYPTO_memcmp(hash + 1, hex, 2 * SHA256_BYTES) && expires > (int64_t)time(NULL);
+	free(value);
+	if (!good)
+		return mp_fail_set(f, MP_CODE_TOKEN, "the join token was refused: it is wrong, used or more "
+						     "than an hour old; make one with 'motorpool server add'");
+	/* The name must be free still when the token is used up. */
+	snprintf(server, sizeof(server), "/servers/%s", name);
+	g[1].key = server;
+	switch (mp_store_commit(p->store, g, 2, &c, 1, NULL)) {
+	case MP_STORE_OK: return 0;
+	case MP_STORE_CONFLICT:
+		return mp_fail_set(f, MP_CODE_CONFIG, "the pool has a server of the name %s already: give "
+						      "this one its own --name", name);
+	default: return mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+	}
+}
+
 static json_t *token_get(struct mp_pool *p, const char *id, int64_t *ret_revision)
 {
 	char key[32], *text;
@@ -164,11 +221,12 @@ static json_t *token_get(struct mp_pool *p, const char *id, int64_t *ret_revisio
 	return j;
 }
 
-static bool token_split(const char *text, char id[ID_CHARS + 1], char secret[SECRET_CHARS + 1])
+static bool token_split(const char *text, const char *prefix, char id[ID_CHARS + 1],
+			char secret[SECRET_CHARS + 1])
 {
 	size_t i;
 
-	if (!text || strlen(text) != 4 + ID_CHARS + 1 + SECRET_CHARS || strncmp(text, "mpt_", 4) ||
+	if (!text || strlen(text) != 4 + ID_CHARS + 1 + SECRET_CHARS || strncmp(text, prefix, 4) ||
 	    text[4 + ID_CHARS] != '_')
 		return false;
 	memcpy(id, text + 4, ID_CHARS);
@@ -233,7 +291,7 @@ int mp_token_check(struct mp_pool *p, const char *text, struct mp_identity *ret,
 	if (!text)
 		return mp_fail_set(f, MP_CODE_TOKEN, "no token was shown; it belongs in the file "
 						     "'token' of the bundle");
-	if (!token_split(text, id, secret))
+	if (!token_split(text, "mpt_", id, secret))
 		return wrong(p, f);
 	hash_print(secret, hex);
 	j = token_get(p, id, &revision);

@@ -36,6 +36,18 @@ void mp_rest_line_wait(struct mp_rest_call *c);
 void mp_rest_server_drain(struct mp_rest_call *c);
 void mp_rest_server_remove(struct mp_rest_call *c);
 void mp_rest_device_change(struct mp_rest_call *c);
+void mp_rest_ca(struct mp_rest_call *c);
+void mp_rest_ca_change(struct mp_rest_call *c);
+void mp_rest_join_create(struct mp_rest_call *c);
+void mp_rest_join(struct mp_rest_call *c);
+void mp_rest_renew(struct mp_rest_call *c);
+/* The store's own language, for servers that have none of their own. */
+bool mp_rest_store(struct mp_pool *p, struct mp_http_request *r);
+void mp_rest_store_move(struct mp_rest_call *c);
+/* Remembers by which authority a token's holder knows this pool. */
+void mp_rest_seen(struct mp_rest_call *c);
+json_t *mp_rest_authority_check(struct mp_pool *p);
+json_t *mp_rest_certificate_check(struct mp_pool *p);
 void mp_rest_setting_list(struct mp_rest_call *c);
 void mp_rest_setting_set(struct mp_rest_call *c);
 void mp_rest_version(struct mp_rest_call *c);

@@ -41,6 +41,14 @@ static const struct mp_rest_row table[] = {
 	{"POST", "/v1/devices/{id}/disable", MP_ROLE_OPERATE, mp_rest_device_change,
 	 "no new leases on this device (UUID)"},
 	{"POST", "/v1/devices/{id}/enable", MP_ROLE_OPERATE, mp_rest_device_change, "new leases again"},
+	{"GET", "/v1/ca", MP_ROLE_COUNT, mp_rest_ca, "the pool's authority and its living servers"},
+	{"POST", "/v1/ca/rotate", MP_ROLE_ADMIN, mp_rest_ca_change,
+	 "a new authority; the old one is believed until it is retired"},
+	{"POST", "/v1/ca/retire", MP_ROLE_ADMIN, mp_rest_ca_change, "believe the newest authority only"},
+	{"POST", "/v1/joins", MP_ROLE_ADMIN, mp_rest_join_create, "a token with which a server joins, once"},
+	{"POST", "/v1/servers", MP_ROLE_COUNT, mp_rest_join, "join: by such a token"},
+	{"POST", "/v1/servers/{id}/renew", MP_ROLE_COUNT, mp_rest_renew, "a new certificate; servers only"},
+	{"POST", "/v1/store/migrate", MP_ROLE_ADMIN, mp_rest_store_move, "move the pool's state to \"url\""},
 	{"GET", "/v1/settings", MP_ROLE_READ, mp_rest_setting_list, "settings of the pool"},
 	{"PUT", "/v1/settings/{id}", MP_ROLE_ADMIN, mp_rest_setting_set, "\"value\" of one"},
 	{"GET", "/v1/health", MP_ROLE_READ, mp_rest_health, "named checks of this server"},
@@ -145,6 +153,7 @@ static bool caller_may(struct mp_rest_call *c, enum mp_role role)
 		mp_rest_refuse(c, &f);
 		return false;
 	}
+	mp_rest_seen(c);
 	if (c->caller.role < role) {
 		mp_fail_set(&f, MP_CODE_FORBIDDEN, "the role %s of %s's token does not allow this: it "
 						   "needs %s", mp_role_name(c->caller.role),
@@ -175,6 +184,8 @@ void mp_rest_handle(void *arg, struct mp_http_request *r)
 	const char *at;
 	size_t i;
 
+	if (mp_rest_store(c.pool, r))
+		return;
 	/* Names in paths are ASCII; what is not could not be said again in JSON. */
 	for (at = mp_http_path(r); *at; at++) {
 		if ((unsigned char)*at > 32 && (unsigned char)*at < 127)
@@ -228,7 +239,11 @@ void mp_rest_pool(struct mp_rest_call *c)
 
 void mp_rest_health(struct mp_rest_call *c)
 {
-	mp_http_answer_json(c->request, 200, mp_pool_health(c->pool));
+	json_t *j = mp_pool_health(c->pool);
+
+	json_array_append_new(json_object_get(j, "checks"), mp_rest_authority_check(c->pool));
+	json_array_append_new(json_object_get(j, "checks"), mp_rest_certificate_check(c->pool));
+	mp_http_answer_json(c->request, 200, j);
 }
 
 void mp_rest_whoami(struct mp_rest_call *c)

@@ -112,6 +112,29 @@ static void front_watch(struct mp_store *s, void (*changed)(void *arg), void *ar
 	pthread_rwlock_unlock(&t->inner_lock);
 }
 
+static void front_follow(struct mp_store *s,
+			 void (*made)(void *arg, const struct mp_store_change *changes, size_t n,
+				      int64_t revision),
+			 void *arg)
+{
+	struct front *t = front_of(s);
+
+	pthread_rwlock_rdlock(&t->inner_lock);
+	mp_store_follow(t->inner, made, arg);
+	pthread_rwlock_unlock(&t->inner_lock);
+}
+
+static int64_t front_revision(struct mp_store *s)
+{
+	struct front *t = front_of(s);
+	int64_t n;
+
+	pthread_rwlock_rdlock(&t->inner_lock);
+	n = mp_store_revision(t->inner);
+	pthread_rwlock_unlock(&t->inner_lock);
+	return n;
+}
+
 static const struct mp_store_kind front_kind = {
 	.close = front_close,
 	.get = front_get,
@@ -120,6 +143,8 @@ static const struct mp_store_kind front_kind = {
 	.sync = front_sync,
 	.writable = front_writable,
 	.watch = front_watch,
+	.follow = front_follow,
+	.revision = front_revision,
 	.describe = front_describe,
 };
 

@@ -20,6 +20,11 @@ struct mp_store_kind {
 	int (*sync)(struct mp_store *s, const char *prefix);
 	bool (*writable)(struct mp_store *s);
 	void (*watch)(struct mp_store *s, void (*changed)(void *arg), void *arg);
+	void (*follow)(struct mp_store *s,
+		       void (*made)(void *arg, const struct mp_store_change *changes, size_t n,
+				    int64_t revision),
+		       void *arg);
+	int64_t (*revision)(struct mp_store *s);
 	void (*describe)(struct mp_store *s, struct mp_store_voters *ret);
 };
 

@@ -25,6 +25,9 @@ struct sqlite {
 	sqlite3_stmt *get, *list, *put, *del, *last, *bump MP_GUARDED_BY(lock);
 	void (*changed)(void *arg);
 	void *changed_arg;
+	void (*made)(void *arg, const struct mp_store_change *changes, size_t n, int64_t revision)
+		MP_GUARDED_BY(lock);
+	void *made_arg MP_GUARDED_BY(lock);
 };
 
 static struct sqlite *sqlite_of(struct mp_store *s)
@@ -153,6 +156,8 @@ static int sqlite_commit(struct mp_store *store, const struct mp_store_guard *gu
 			rc = -1;
 		if (rc != MP_STORE_OK)
 			sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+		else if (s->made)
+			s->made(s->made_arg, changes, nchanges, *ret_revision);
 	}
 	if (rc < 0)
 		mp_log(MP_LOG_ERROR, "store", "commit-failed", "why=\"%s\"",
@@ -172,12 +177,40 @@ static void sqlite_watch(struct mp_store *store, void (*changed)(void *arg), voi
 	s->changed_arg = arg;
 }
 
+static void sqlite_follow(struct mp_store *store,
+			  void (*made)(void *arg, const struct mp_store_change *changes, size_t n,
+				       int64_t revision),
+			  void *arg)
+{
+	struct sqlite *s = sqlite_of(store);
+
+	pthread_mutex_lock(&s->lock);
+	s->made_arg = arg;
+	s->made = made;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static int64_t sqlite_revision(struct mp_store *store)
+{
+	struct sqlite *s = sqlite_of(store);
+	int64_t n = 0;
+
+	pthread_mutex_lock(&s->lock);
+	if (sqlite3_step(s->last) == SQLITE_ROW)
+		n = sqlite3_column_int64(s->last, 0);
+	sqlite3_reset(s->last);
+	pthread_mutex_unlock(&s->lock);
+	return n;
+}
+
 static const struct mp_store_kind sqlite_kind = {
 	.close = sqlite_close,
 	.get = sqlite_get,
 	.list = sqlite_list,
 	.commit = sqlite_commit,
 	.watch = sqlite_watch,
+	.follow = sqlite_follow,
+	.revision = sqlite_revision,
 };
 
 static int64_t schema_read(sqlite3 *db)

@@ -91,6 +91,20 @@ void mp_store_watch(struct mp_store *s, void (*changed)(void *arg), void *arg)
 		s->kind->watch(s, changed, arg);
 }
 
+void mp_store_follow(struct mp_store *s,
+		     void (*made)(void *arg, const struct mp_store_change *changes, size_t n,
+				  int64_t revision),
+		     void *arg)
+{
+	if (s->kind->follow)
+		s->kind->follow(s, made, arg);
+}
+
+int64_t mp_store_revision(struct mp_store *s)
+{
+	return s->kind->revision ? s->kind->revision(s) : 0;
+}
+
 void mp_store_describe(struct mp_store *s, struct mp_store_voters *ret)
 {
 	memset(ret, 0, sizeof(*ret));

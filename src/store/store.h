@@ -93,6 +93,17 @@ bool mp_store_writable(struct mp_store *s);
  */
 void mp_store_watch(struct mp_store *s, void (*changed)(void *arg), void *arg);
 
+/*
+ * A file's changes as they are made, inside the commit and in order: `made` must
+ * not come back to the store.  For a server that lends its file to others.
+ */
+void mp_store_follow(struct mp_store *s,
+		     void (*made)(void *arg, const struct mp_store_change *changes, size_t n,
+				  int64_t revision),
+		     void *arg);
+/* The last revision of a file; 0 for other kinds. */
+int64_t mp_store_revision(struct mp_store *s);
+
 #define MP_STORE_VOTERS 9
 
 /* Who keeps the store, for health; may block half a second for each. */

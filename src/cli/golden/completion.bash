@@ -2,13 +2,14 @@
 _motorpool() {
 	local cur=${COMP_WORDS[COMP_CWORD]} one=${COMP_WORDS[1]-} two=${COMP_WORDS[2]-} words=
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words=" run request use client release list smi lease server device setting limit health stats audit token whoami completion man version"
+		words=" run request use client release list smi lease server device setting ca store limit health stats audit token whoami completion man version"
 	else
 		case "$one $two" in
 		"lease list")words=" --server --bundle --json --no-headers --help" ;;
 		"lease show")words=" --server --bundle --json --help" ;;
 		"lease kill")words=" --server --bundle --json --help" ;;
 		"server list")words=" --server --bundle --json --no-headers --help" ;;
+		"server add")words=" --server --lifetime --bundle --json --help" ;;
 		"server drain")words=" --server --bundle --json --help" ;;
 		"server undrain")words=" --server --bundle --json --help" ;;
 		"server remove")words=" --server --bundle --json --help" ;;
@@ -17,6 +18,10 @@ _motorpool() {
 		"device enable")words=" --server --bundle --json --help" ;;
 		"setting list")words=" --server --bundle --json --no-headers --help" ;;
 		"setting set")words=" --server --bundle --json --help" ;;
+		"ca show")words=" --server --bundle --json --help" ;;
+		"ca rotate")words=" --server --bundle --json --help" ;;
+		"ca retire")words=" --server --bundle --json --help" ;;
+		"store migrate")words=" --server --bundle --json --help" ;;
 		"limit list")words=" --server --bundle --json --no-headers --help" ;;
 		"limit set")words=" --server --idle --bundle --help" ;;
 		"limit clear")words=" --server --bundle --help" ;;
@@ -47,9 +52,11 @@ _motorpool() {
 		if [ "$COMP_CWORD" -eq 2 ]; then
 			case "$one" in
 			lease) words="$words list show kill" ;;
-			server) words="$words list drain undrain remove" ;;
+			server) words="$words list add drain undrain remove" ;;
 			device) words="$words list disable enable" ;;
 			setting) words="$words list set" ;;
+			ca) words="$words show rotate retire" ;;
+			store) words="$words migrate" ;;
 			limit) words="$words list set clear" ;;
 			client) words="$words disable enable" ;;
 			token) words="$words list create activate deactivate extend reissue revoke" ;;

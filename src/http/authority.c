@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The pool's authority at work: requests of other servers, their certificates,
+ * and its own replacement.
+ *
+ * One server of a pool has ca.key.  ca.crt may hold several authorities, the one
+ * that signs first; bundles carry it whole.
+ */
+#include "http/http.h"
+#include "http/name.h"
+#include "http/pair.h"
+#include "http/trust.h"
+
+#include <errno.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+bool mp_http_has_authority(const char *dir)
+{
+	char path[4200];
+
+	snprintf(path, sizeof(path), "%s/ca.key", dir);
+	return access(path, F_OK) == 0;
+}
+
+char *mp_http_authority(const char *dir)
+{
+	return mp_pem_read(dir, "ca.crt");
+}
+
+char *mp_http_cross(const char *dir)
+{
+	return mp_pem_read(dir, "ca-cross.crt");
+}
+
+int mp_http_csr(const char *dir, char **ret_csr, struct mp_fail *f)
+{
+	struct mp_pair p = {.key = EVP_EC_gen("P-256")};
+	X509_REQ *r = X509_REQ_new();
+	BIO *b = BIO_new(BIO_s_mem());
+	char *data;
+	long n;
+
+	*ret_csr = NULL;
+	if (p.key && r && b && X509_REQ_set_pubkey(r, p.key) && X509_REQ_sign(r, p.key, EVP_sha256()) > 0 &&
+	    PEM_write_bio_X509_REQ(b, r) == 1 && mp_pair_write(dir, NULL, "server.key.new", &p, f) == 0) {
+		n = BIO_get_mem_data(b, &data);
+		*ret_csr = strndup(data, (size_t)n);
+	}
+	BIO_free(b);
+	X509_REQ_free(r);
+	mp_pair_fini(&p);
+	return *ret_csr ? 0 : mp_fail_set(f, EIO, "cannot make a key for this server in %s", dir);
+}
+
+int mp_http_sign(const char *dir, const char *csr, const char *const *names, unsigned n, char **ret_cert,
+		 struct mp_fail *f)
+{
+	BIO *b = BIO_new_mem_buf(csr, -1);
+	X509_REQ *r = b ? PEM_read_bio_X509_REQ(b, NULL, NULL, NULL) : NULL;
+	EVP_PKEY *key = r ? X509_REQ_get_pubkey(r) : NULL;
+	char *alt = mp_pair_names(names, n);
+	struct mp_pair ca = {0};
+	X509 *cert = NULL;
+
+	*ret_cert = NULL;
+	if (!key || X509_REQ_verify(r, key) != 1)
+		mp_fail_set(f, EINVAL, "that is no request for a certificate");
+	else if (mp_pair_read(dir, "ca.crt", "ca.key", &ca, f) == 1 && mp_pair_sign(&cert, key, &ca, alt))
+		*ret_cert = mp_pem_text(cert);
+	else
+		mp_fail_set(f, EIO, "this server cannot sign");
+	X509_free(cert);
+	EVP_PKEY_free(key);
+	X509_REQ_free(r);
+	BIO_free(b);
+	mp_pair_fini(&ca);
+	free(alt);
+	return *ret_cert ? 0 : -1;
+}
+
+int mp_http_install(const char *dir, const char *ca, const char *cross, const char *cert,
+		    struct mp_fail *f)
+{
+	char from[4200], to[4200];
+
+	snprintf(from, sizeof(from), "%s/server.key.new", dir);
+	snprintf(to, sizeof(to), "%s/server.key", dir);
+	if (mp_pem_write(dir, "ca.crt", ca, 0644, f) < 0 || mp_pem_write(dir, "server.crt", cert, 0644, f) < 0 ||
+	    (cross && mp_pem_write(dir, "ca-cross.crt", cross, 0644, f) < 0))
+		return -1;
+	if (rename(from, to) < 0)
+		return mp_fail_set(f, errno, "cannot write %s: %s", to, strerror(errno));
+	if (!cross) {
+		snprintf(to, sizeof(to), "%s/ca-cross.crt", dir);
+		unlink(to);
+	}
+	return 0;
+}
+
+int mp_http_rotate(const char *dir, struct mp_fail *f)
+{
+	struct mp_pair old = {0}, new = {0};
+	char path[4200], *before = mp_pem_read(dir, "ca.crt"), *now = NULL, *bridge = NULL, *both = NULL;
+	X509 *cross = NULL;
+	int rc = -1;
+
+	if (!before || mp_pair_read(dir, "ca.crt", "ca.key", &old, f) != 1)
+		mp_fail_set(f, EINVAL, "this server has not the pool's authority");
+	else if (!mp_pair_authority(&new) || !mp_pair_cross(&cross, &new, &old) ||
+		 !(now = mp_pem_text(new.cert)) || !(bridge = mp_pem_text(cross)) ||
+		 asprintf(&both, "%s%s", now, before) < 0)
+		mp_fail_set(f, EIO, "cannot make a certificate authority");
+	else if (mp_pem_write(dir, "ca-cross.crt", bridge, 0644, f) == 0 &&
+		 mp_pair_write(dir, NULL, "ca.key", &new, f) == 0 &&
+		 mp_pem_write(dir, "ca.crt", both, 0644, f) == 0)
+		rc = 0;
+	if (!rc) {
+		snprintf(path, sizeof(path), "%s/server.crt", dir);
+		unlink(path);
+	}
+	X509_free(cross);
+	mp_pair_fini(&old);
+	mp_pair_fini(&new);
+	free(before);
+	free(now);
+	free(bridge);
+	free(both);
+	return rc;
+}
+
+int mp_http_retire(const char *dir, struct mp_fail *f)
+{
+	char path[4200], *now = NULL;
+	struct mp_pair ca = {0};
+	int rc = -1;
+
+	if (mp_pair_read(dir, "ca.crt", "ca.key", &ca, f) == 1 && (now = mp_pem_text(ca.cert)))
+		rc = mp_pem_write(dir, "ca.crt", now, 0644, f);
+	else
+		mp_fail_set(f, EINVAL, "this server has not the pool's authority");
+	snprintf(path, sizeof(path), "%s/ca-cross.crt", dir);
+	if (!rc)
+		unlink(path);
+	mp_pair_fini(&ca);
+	free(now);
+	return rc;
+}
+
+static X509 *cert_read(const char *dir, const char *name)
+{
+	char *text = mp_pem_read(dir, name);
+	BIO *b = text ? BIO_new_mem_buf(text, -1) : NULL;
+	X509 *c = b ? PEM_read_bio_X509(b, NULL, NULL, NULL) : NULL;
+
+	BIO_free(b);
+	free(text);
+	return c;
+}
+
+int mp_http_days_left(const char *dir)
+{
+	X509 *c = cert_read(dir, "server.crt");
+	int days = 0, seconds;
+
+	if (c)
+		ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(c));
+	X509_free(c);
+	return days;
+}
+
+bool mp_http_fingerprint(const char *pem, char ret[17])
+{
+	BIO *b = BIO_new_mem_buf(pem, -1);
+	X509 *c = b ? PEM_read_bio_X509(b, NULL, NULL, NULL) : NULL;
+	unsigned char hash[EVP_MAX_MD_SIZE];
+	unsigned n = 0, i;
+
+	if (c && X509_digest(c, EVP_sha256(), hash, &n) == 1)
+		for (i = 0; i < 8; i++)
+			snprintf(ret + 2 * i, 3, "%02x", hash[i]);
+	X509_free(c);
+	BIO_free(b);
+	return n >= 8;
+}
+
+bool mp_http_trusts(const char *dir, const unsigned char *der, size_t n)
+{
+	X509 *c = d2i_X509(NULL, &der, (long)n), *one;
+	char *text = mp_pem_read(dir, "ca.crt");
+	BIO *b = text ? BIO_new_mem_buf(text, -1) : NULL;
+	X509_STORE *trusted = X509_STORE_new();
+	X509_STORE_CTX *check = X509_STORE_CTX_new();
+	bool good = false;
+
+	while (b && trusted && (one = PEM_read_bio_X509(b, NULL, NULL, NULL))) {
+		X509_STORE_add_cert(trusted, one);
+		X509_free(one);
+	}
+	if (c && trusted && check && X509_STORE_CTX_init(check, trusted, c, NULL) == 1)
+		good = X509_STORE_CTX_set_purpose(check, X509_PURPOSE_SSL_CLIENT) == 1 &&
+		       X509_verify_cert(check) == 1 &&
+		       X509_check_host(c, MP_HTTP_SERVER_NAME, 0, 0, NULL) == 1;
+	X509_STORE_CTX_free(check);
+	X509_STORE_free(trusted);
+	BIO_free(b);
+	X509_free(c);
+	free(text);
+	return good;
+}
