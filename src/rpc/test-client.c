@@ -24,7 +24,8 @@ struct fake {
 	int listen_fd, lane[2];
 	pthread_t thread;
 	uint64_t seen[9];	/* last serial of each client thread */
-	uint64_t records, uploaded;
+	_Atomic uint64_t records;
+	uint64_t uploaded;
 	int out_of_order;
 	uint32_t bulks;
 	uint8_t data[300000];

@@ -22,7 +22,13 @@
 #include "net/net.h"
 #include "shim/link.h"
 
+#ifdef __SANITIZE_THREAD__ /* its shadow leaves a program the lowest 512 GiB and little else */
+#define WINDOW_SIZE ((uint64_t)2 << 30)
+#define WINDOW_PLACE 0x002000000000, 0x002800000000, 0x003000000000, 0x003800000000
+#else
 #define WINDOW_SIZE ((uint64_t)256 << 30)
+#define WINDOW_PLACE 0x200000000000, 0x280000000000, 0x300000000000, 0x380000000000
+#endif
 #define HOST_SHARE  8 /* one part in so many of the window is for pinned memory */
 #define TIMEOUT_MS  20000
 
@@ -127,8 +133,7 @@ static int secret_read(const char *hex, uint8_t out[MP_SECRET_BYTES])
  */
 static void windows_propose(uint64_t *base)
 {
-	static const uint64_t place[MP_WINDOW_PROPOSALS] = {0x200000000000, 0x280000000000,
-							    0x300000000000, 0x380000000000};
+	static const uint64_t place[MP_WINDOW_PROPOSALS] = {WINDOW_PLACE};
 	uint64_t r = 0;
 	int i;
 

@@ -112,7 +112,7 @@ struct CUctx_st {
 	struct CUstream_st *streams;  MP_GUARDED_BY(queue)
 	struct mp_op **orphans;	      MP_GUARDED_BY(queue) /* tails of destroyed streams */
 	unsigned norphans, orphan_cap;
-	size_t pending;		      MP_GUARDED_BY(queue) /* ops not done */
+	_Atomic size_t pending;	      /* ops not done; changed with the queue lock held */
 	_Atomic unsigned captures;    /* captures in blocking streams of this context */
 	struct CUmod_st *modules;     MP_GUARDED_BY(state)
 	struct mp_exec_space space;
@@ -214,7 +214,7 @@ enum mp_op_state { MP_OP_WAITING, MP_OP_STARTED, MP_OP_DONE };
 
 struct mp_op {
 	_Atomic unsigned refs;
-	uint8_t state;
+	_Atomic uint8_t state; /* DONE is set with the queue lock held */
 	bool waited, counted, delayed;
 	bool here; /* may run in the calling thread when it is ready at once */
 	unsigned pending;	 /* ops it waits for, and 1 while it is being made */
@@ -359,7 +359,7 @@ bool mp_window_init(void);
 /* Parts of the window. */
 uint64_t mp_window_reserve_base(void), mp_window_reserve_size(void);
 uint64_t mp_window_device_base(unsigned index);
-#define MP_WINDOW_DEVICE_SIZE ((uint64_t)256 << 30)
+#define MP_WINDOW_DEVICE_SIZE ((uint64_t)MP_SOFT_WINDOW_SIZE / 4 / MP_SOFT_MAX_DEVICES)
 uint64_t mp_window_host_base(void), mp_window_host_size(void);
 bool mp_window_back(uint64_t addr, uint64_t size);   /* read-write, zeroed (or dirty) */
 void mp_window_unback(uint64_t addr, uint64_t size); /* back to PROT_NONE */

@@ -29,7 +29,12 @@
  * Every device address, and every pinned host address, lies in one window.
  * cuMemAddressReserve() honours an address hint in the window's first half.
  */
+#ifdef __SANITIZE_THREAD__ /* its shadow leaves a program the lowest 512 GiB and little else */
+#define MP_SOFT_WINDOW_BASE 0x001000000000ull
+#define MP_SOFT_WINDOW_SIZE 0x006000000000ull
+#else
 #define MP_SOFT_WINDOW_BASE 0x200000000000ull
 #define MP_SOFT_WINDOW_SIZE 0x100000000000ull
+#endif
 
 #endif

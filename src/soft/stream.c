@@ -180,7 +180,7 @@ CUresult mp_stream_submit(struct CUstream_st *s, struct mp_work *own_work, struc
 		mp_work_fini(own_work);
 		return CUDA_SUCCESS;
 	}
-	if (MP_UNLIKELY(s->ctx->pending > QUEUE_LIMIT) && s->tail && !mp_in_callback) {
+	if (MP_UNLIKELY(s->ctx->pending > QUEUE_LIMIT) && !mp_in_callback) {
 		mp_queue_lock();
 		op = s->tail ? mp_op_ref(s->tail) : NULL;
 		mp_queue_unlock();

@@ -333,7 +333,7 @@ MP_TEST(kernel_waits_for_copy)
 	unsigned one = 1, two = 0;
 	void *args[] = {&d};
 	CUdeviceptr pinned;
-	volatile unsigned *h;
+	_Atomic unsigned *h;
 
 	fixture_context();
 	MP_OK(cuModuleLoadData(&m, add_ptx));

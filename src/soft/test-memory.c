@@ -246,7 +246,7 @@ MP_TEST(mappings)
 				    .location = {CU_MEM_LOCATION_TYPE_DEVICE, 0}};
 	CUmemAccessDesc rw = {{CU_MEM_LOCATION_TYPE_DEVICE, 0}, CU_MEM_ACCESS_FLAGS_PROT_READWRITE};
 	CUmemGenericAllocationHandle a, b, again;
-	CUdeviceptr va, hint, fixed = MP_SOFT_WINDOW_BASE + ((uint64_t)1 << 40);
+	CUdeviceptr va, hint, fixed = MP_SOFT_WINDOW_BASE + MP_SOFT_WINDOW_SIZE / 16;
 	size_t g, before, after, total;
 	unsigned v = 0;
 

@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 
 static _Atomic int gate, step;
-static int seen[8];
+static _Atomic int seen[8];
 
 static void wait_gate(void *unused)
 {
@@ -21,9 +21,12 @@ static void note(void *arg)
 
 static void reset(void)
 {
+	int i;
+
 	gate = 0;
 	step = 0;
-	memset(seen, 0, sizeof(seen));
+	for (i = 0; i < 8; i++)
+		seen[i] = 0;
 }
 
 MP_TEST(order_in_a_stream)
@@ -150,7 +153,7 @@ MP_TEST(callbacks_may_not_call)
 
 MP_TEST(values_in_memory)
 {
-	volatile uint32_t *h;
+	_Atomic uint32_t *h;
 	CUdeviceptr d;
 	CUstream a, b;
 	uint64_t wide = 0;
