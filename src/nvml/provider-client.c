@@ -120,7 +120,7 @@ static int dial(const char *list, const uint8_t secret[MP_SECRET_BYTES], struct 
 {
 	struct mp_hello h = {.magic = MP_HELLO_MAGIC, .major = MP_PROTO_MAJOR, .minor = MP_PROTO_MINOR,
 			     .lane = MP_LANE_COMMAND, .pid = (uint32_t)getpid(),
-			     .uid = (uint32_t)getuid(), .comm = "nvml"};
+			     .uid = (uint32_t)getuid(), .calls = MP_API_HASH, .comm = "nvml"};
 	char copy[1024], *rest = copy, *one;
 	struct mp_addr addr;
 	int fd;

@@ -57,6 +57,7 @@ static void hello_fill(struct mp_hello *h, const struct mp_rpc_config *c, const 
 	memcpy(h->secret, c->secret, sizeof(h->secret));
 	h->pid = (uint32_t)getpid();
 	h->uid = (uint32_t)getuid();
+	h->calls = c->calls;
 	h->window_size = c->window_size;
 	memcpy(h->window_base, c->window_base, sizeof(h->window_base));
 	prctl(PR_GET_NAME, h->comm);

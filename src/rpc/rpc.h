@@ -54,6 +54,7 @@ struct mp_rpc_config {
 	const char *data; /* addresses, tried in order, separated by commas */
 	uint8_t secret[MP_SECRET_BYTES];
 	uint64_t window_size, window_base[MP_WINDOW_PROPOSALS];
+	uint64_t calls; /* MP_API_HASH */
 	int timeout_ms; /* to connect, and again for the answer */
 	const struct mp_rpc_ops *ops;
 	void *arg;

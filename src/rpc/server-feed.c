@@ -118,13 +118,19 @@ enum mp_feed_what mp_feed_next(struct mp_feed *f, struct mp_feed_item *ret)
 	return MP_FEED_RECORD;
 }
 
-const char *mp_hello_check(const struct mp_hello *h)
+int mp_hello_check(const struct mp_hello *h, uint64_t calls, struct mp_fail *f)
 {
 	if (memcmp(h->magic, MP_HELLO_MAGIC, sizeof(h->magic)))
-		return "this is not a Motorpool client";
+		return mp_fail_set(f, 1, "this is not a Motorpool client");
 	if (h->major != MP_PROTO_MAJOR)
-		return "client and server speak different major versions of the protocol";
+		return mp_fail_set(f, 1, "the program's libcuda.so.1 speaks version %u.%u of the protocol and "
+					 "this server %u.%u: install the same release of Motorpool on both",
+				   h->major, h->minor, MP_PROTO_MAJOR, MP_PROTO_MINOR);
+	if (h->calls != calls)
+		return mp_fail_set(f, 1, "the program's libcuda.so.1 and this server know different sets of "
+					 "calls (%016llx and %016llx): install the same release of Motorpool on both",
+				   (unsigned long long)h->calls, (unsigned long long)calls);
 	if (h->lane > MP_LANE_BULK || h->flags)
-		return "the hello asks for a lane that does not exist";
-	return NULL;
+		return mp_fail_set(f, 1, "the hello asks for a lane that does not exist");
+	return 0;
 }

@@ -18,6 +18,7 @@
 #include <sys/uio.h>
 
 #include "base/check.h"
+#include "base/fail.h"
 #include "wire/frame.h"
 
 /* ---- Feed: one thread ---- */
@@ -61,8 +62,11 @@ static inline uint64_t mp_feed_ticket(const struct mp_feed *f)
 
 /* ---- Hello ---- */
 
-/* NULL when the hello is one we can serve, else a sentence for GOODBYE. */
-const char *mp_hello_check(const struct mp_hello *h);
+/*
+ * 0 when the hello is one we can serve, else -1 with a sentence for GOODBYE.  `calls` is
+ * our MP_API_HASH: while no shape is frozen by a release, both ends must agree on all.
+ */
+int mp_hello_check(const struct mp_hello *h, uint64_t calls, struct mp_fail *f);
 
 /* ---- Outlet: any thread ---- */
 

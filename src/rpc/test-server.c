@@ -143,18 +143,24 @@ MP_TEST(feed_lies)
 
 MP_TEST(hello_is_checked)
 {
-	struct mp_hello h = {.magic = "MOTORPL", .major = MP_PROTO_MAJOR};
+	struct mp_hello h = {.magic = "MOTORPL", .major = MP_PROTO_MAJOR, .calls = 0xfeed};
+	struct mp_fail f = {0};
 
-	MP_CHECK(mp_hello_check(&h) != NULL);
+	MP_CHECK(mp_hello_check(&h, 0xfeed, &f));
 	memcpy(h.magic, MP_HELLO_MAGIC, sizeof(h.magic));
-	MP_CHECK(mp_hello_check(&h) == NULL);
+	MP_CHECK(!mp_hello_check(&h, 0xfeed, &f));
 	h.minor = 9;
-	MP_CHECK(mp_hello_check(&h) == NULL);
+	MP_CHECK(!mp_hello_check(&h, 0xfeed, &f));
+	/* Another set of calls is refused in a sentence that names both. */
+	MP_CHECK(mp_hello_check(&h, 0xbeef, &f));
+	MP_CHECK(strstr(f.text, "000000000000feed and 000000000000beef") != NULL);
+	MP_CHECK(strstr(f.text, "same release") != NULL);
 	h.lane = 2;
-	MP_CHECK(mp_hello_check(&h) != NULL);
+	MP_CHECK(mp_hello_check(&h, 0xfeed, &f));
 	h.lane = 1;
 	h.major++;
-	MP_CHECK(mp_hello_check(&h) != NULL);
+	MP_CHECK(mp_hello_check(&h, 0xfeed, &f));
+	MP_CHECK(strstr(f.text, "speaks version 2.9 of the protocol and this server 1.0") != NULL);
 }
 
 struct sender {

@@ -357,7 +357,8 @@ static bool env_on(const char *name)
 static CUresult open_locked(void)
 {
 	const char *data, *secret;
-	struct mp_rpc_config c = {.timeout_ms = TIMEOUT_MS, .window_size = WINDOW_SIZE};
+	struct mp_rpc_config c = {.timeout_ms = TIMEOUT_MS, .window_size = WINDOW_SIZE,
+				  .calls = MP_API_HASH};
 	struct mp_rpc_ops ops = rpc_ops;
 	struct mp_snapshot *snap;
 	struct mp_fail f = {0};
@@ -391,6 +392,9 @@ static CUresult open_locked(void)
 			if (c.window_base[e])
 				munmap((void *)c.window_base[e], WINDOW_SIZE);
 		mp_log(MP_LOG_ERROR, "shim", "no-server", "what=\"%s\"", f.text);
+		/* A refusal is for a person to mend; silence would leave him with a bare code. */
+		if (f.code == EPERM && mp_log_level() < MP_LOG_ERROR)
+			fprintf(stderr, "motorpool: %s\n", f.text);
 		return CUDA_ERROR_DEVICE_UNAVAILABLE;
 	}
 	/* Receiver, flusher, bulk sender; the link model has one for all. */

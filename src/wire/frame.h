@@ -28,7 +28,8 @@ struct mp_hello {
 	uint32_t pid, uid;
 	uint64_t window_size, window_base[MP_WINDOW_PROPOSALS];
 	char comm[16];
-	uint8_t zero[128];
+	uint64_t calls; /* MP_API_HASH: of the shapes of all records and answers */
+	uint8_t zero[120];
 };
 static_assert(sizeof(struct mp_hello) == 256, "hello is 256 bytes");
 

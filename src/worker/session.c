@@ -104,26 +104,27 @@ static int lane_join(struct mp_worker *w, int fd)
 {
 	struct timeval tv = {.tv_sec = HELLO_SECONDS}, forever = {0};
 	struct mp_hello h;
-	const char *bad;
-	int r = -1;
+	struct mp_fail f = {0};
+	int r = -1, bad;
 
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
 	if (mp_recv_all(fd, &h, sizeof(h)))
 		goto out;
 	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever));
-	bad = mp_hello_check(&h);
+	bad = mp_hello_check(&h, MP_API_HASH, &f);
 	pthread_mutex_lock(&w->lane_lock);
 	if (!bad && w->lanes && memcmp(h.session, w->hello.session, sizeof(h.session)))
-		bad = "the lane is of another session";
+		bad = mp_fail_set(&f, 1, "the lane is of another session");
 	if (!bad && (w->lanes & 1u << h.lane))
-		bad = "the lane is there already";
+		bad = mp_fail_set(&f, 1, "the lane is there already");
 	if (bad) {
-		struct mp_frame f = {.kind = MP_FRAME_GOODBYE, .length = (uint32_t)strlen(bad),
+		struct mp_frame g = {.kind = MP_FRAME_GOODBYE, .length = (uint32_t)strlen(f.text),
 				     .extra = MP_WORKER_EXIT_PROTOCOL};
 
 		pthread_mutex_unlock(&w->lane_lock);
-		(void)send(fd, &f, sizeof(f), MSG_NOSIGNAL | MSG_MORE);
-		(void)send(fd, bad, strlen(bad), MSG_NOSIGNAL);
+		mp_log(MP_LOG_WARN, "worker", "refused", "pid=%u reason=\"%s\"", h.pid, f.text);
+		(void)send(fd, &g, sizeof(g), MSG_NOSIGNAL | MSG_MORE);
+		(void)send(fd, f.text, strlen(f.text), MSG_NOSIGNAL);
 		goto out;
 	}
 	mp_lane_tune(fd);

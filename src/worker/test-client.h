@@ -68,10 +68,12 @@ static int tc_connect(struct tc *c, unsigned lane, const struct mp_hello *proto)
 	return i < 500 && send(fd, &h, sizeof(h), MSG_NOSIGNAL) == sizeof(h) ? fd : -1;
 }
 
+static uint64_t tc_skew; /* not 0: a client of another release */
+
 static void tc_hello(struct tc *c, struct mp_hello *h)
 {
 	*h = (struct mp_hello){.magic = "MOTORPL", .major = MP_PROTO_MAJOR, .pid = (uint32_t)getpid(),
-			       .window_size = 1ull << 36, .comm = "test"};
+			       .window_size = 1ull << 36, .calls = MP_API_HASH ^ tc_skew, .comm = "test"};
 	memcpy(h->magic, MP_HELLO_MAGIC, 8);
 	h->window_base[0] = 0x200100000000ull;
 	h->window_base[1] = 0x7e0000000000ull;

@@ -35,6 +35,20 @@ MP_TEST(welcome_and_bye)
 	MP_CHECK_EQ(tc_close(&c), 0);
 }
 
+MP_TEST(another_release_is_refused)
+{
+	static char text[sizeof(c.body) + 1];
+
+	tc_skew = 1;
+	MP_CHECK(tc_open(&c, MEMORY) != 0);
+	tc_skew = 0;
+	MP_CHECK_EQ(c.f.kind, MP_FRAME_GOODBYE);
+	memcpy(text, c.body, c.f.kind == MP_FRAME_GOODBYE ? c.f.length : 0);
+	MP_CHECK(strstr(text, "different sets of calls") != NULL);
+	MP_CHECK(strstr(text, "install the same release") != NULL);
+	MP_CHECK(tc_close(&c) > 0);
+}
+
 MP_TEST(lost_client)
 {
 	if (tc_open(&c, MEMORY)) {
