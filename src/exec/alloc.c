@@ -170,6 +170,26 @@ static uint32_t scan(struct decode *d, struct by_start *r, uint32_t n, uint32_t 
 	return used;
 }
 
+struct visitor {
+	void *arg;
+	registers_fn fn;
+};
+
+static void visitor_call(struct alloc *a, void *arg, uint32_t reg, bool write, bool kill)
+{
+	const struct visitor *v = arg;
+
+	(void)a;
+	v->fn(v->arg, reg, write, kill);
+}
+
+void registers_visit(const struct mp_ptx_insn *in, void *arg, registers_fn fn)
+{
+	struct visitor v = {arg, fn};
+
+	visit_insn(NULL, &v, in, visitor_call);
+}
+
 static void live(struct alloc *a, const struct layout_blocks *b)
 {
 	bool changed = true;
@@ -258,6 +278,8 @@ bool registers_allocate(struct decode *d, const struct layout_blocks *b)
 			a.end[v->reg] = at * 2;
 		}
 	}
+	for (i = 0; d->own_places && i < n; i++)
+		d->slots[i] = SLOT_NONE;
 	d->frame_bytes = 0;
 	for (k = 0; k < MP_ARRAY_LEN(sizes); k++) {
 		uint32_t bytes = sizes[k] == 0 ? 4 : sizes[k] == 1 ? 64 : sizes[k] * LANES, used;
@@ -266,7 +288,11 @@ bool registers_allocate(struct decode *d, const struct layout_blocks *b)
 			if (a.start[i] != NONE && decode_reg_size(d, i) == sizes[k])
 				list[m++] = (struct by_start){i, a.start[i], a.end[i]};
 		qsort(list, m, sizeof(*list), compare);
-		used = scan(d, list, m, place);
+		if (d->own_places)
+			for (i = 0, used = 0; i < m; i++)
+				place[list[i].reg] = used++;
+		else
+			used = scan(d, list, m, place);
 		if (sizes[k])
 			d->frame_bytes = (d->frame_bytes + 63) & ~63u;
 		for (i = 0; i < m; i++)

@@ -92,9 +92,25 @@ uint32_t decode_const(struct decode *d, unsigned size, uint64_t bits)
 	return SLOT_CONST | at;
 }
 
+static void temp_note(struct decode *d, uint32_t slot, unsigned size)
+{
+	if (d->ntemps == d->temps_cap) {
+		uint32_t cap = d->temps_cap ? d->temps_cap * 2 : 64;
+		struct temp *more = decode_alloc(d, cap, sizeof(*more));
+
+		if (!more)
+			return;
+		if (d->ntemps)
+			memcpy(more, d->temps, d->ntemps * sizeof(*more));
+		d->temps = more;
+		d->temps_cap = cap;
+	}
+	d->temps[d->ntemps++] = (struct temp){slot, (uint8_t)size};
+}
+
 uint32_t decode_temp(struct decode *d, unsigned size)
 {
-	uint32_t at = d->temp_at;
+	uint32_t at = d->own_places ? d->frame_bytes : d->temp_at;
 
 	/* Temporaries live within one instruction: the next one starts over. */
 	if (size)
@@ -102,6 +118,8 @@ uint32_t decode_temp(struct decode *d, unsigned size)
 	d->temp_at = at + reg_bytes(size);
 	if (d->temp_at > d->frame_bytes)
 		d->frame_bytes = d->temp_at;
+	if (d->own_places)
+		temp_note(d, at, size);
 	return at;
 }
 
@@ -595,6 +613,8 @@ static void body_decode(struct decode *d, struct code *c, struct mp_ptx_body *bo
 	d->code = c;
 	d->body = body;
 	d->nops = 0;
+	d->temps = NULL;
+	d->ntemps = d->temps_cap = 0;
 	d->insn = NULL;
 	if (!items_make(d, &b) || !successors(d, &b))
 		return;
@@ -663,6 +683,8 @@ static void body_decode(struct decode *d, struct code *c, struct mp_ptx_body *bo
 		return;
 	memcpy(c->ops, d->ops, d->nops * sizeof(*c->ops));
 	c->reg_slots = d->slots;
+	c->temps = d->temps;
+	c->ntemps = d->ntemps;
 	c->frame_bytes = (d->frame_bytes + 63) & ~63u;
 	c->decoded = true;
 }
@@ -699,11 +721,11 @@ static uint32_t local_depth(struct program *p, uint32_t c, uint32_t *state)
 	return state[c] - 2;
 }
 
-enum mp_exec_outcome program_decode(struct mp_exec_module *m, struct mp_ptx_func *f,
+enum mp_exec_outcome program_decode(struct mp_exec_module *m, struct mp_ptx_func *f, bool own_places,
 				    struct program **ret_program, struct mp_ptx_error *err)
 {
 	struct program *p = calloc(1, sizeof(*p));
-	struct decode d = {.m = m, .p = p, .err = err};
+	struct decode d = {.m = m, .p = p, .err = err, .own_places = own_places};
 	uint32_t i;
 	uint32_t *state;
 
@@ -726,6 +748,8 @@ enum mp_exec_outcome program_decode(struct mp_exec_module *m, struct mp_ptx_func
 		p->local_bytes = state ? local_depth(p, 0, state) : 0;
 		p->pool = aligned_alloc(64, mp_align_up(d.pool_len + 64, 64));
 		p->pool_bytes = d.pool_len;
+		if (p->pool) /* read 8 bytes at a time, whatever a constant's width */
+			memset(p->pool + d.pool_len, 0, mp_align_up(d.pool_len + 64, 64) - d.pool_len);
 		if (p->pool && d.pool_len)
 			memcpy(p->pool, d.pool, d.pool_len);
 		if (!p->pool)

@@ -28,6 +28,9 @@ struct decode {
 	struct op *ops;
 	uint32_t nops, ops_cap;
 	uint32_t *item_of_label_insn;
+	bool own_places; /* every register and temporary has a place of its own: for the second tier */
+	struct temp *temps;
+	uint32_t ntemps, temps_cap;
 	/* the pool of constants */
 	char *pool;
 	uint32_t pool_len, pool_cap;
@@ -42,6 +45,9 @@ struct layout_blocks {
 	uint32_t *first, *last;				 /* by new number, into insns */
 	uint32_t *insns;
 };
+/* What an instruction reads, then what it writes; kill: whole, whatever the guard. */
+typedef void (*registers_fn)(void *arg, uint32_t reg, bool write, bool kill);
+void registers_visit(const struct mp_ptx_insn *in, void *arg, registers_fn fn);
 bool registers_allocate(struct decode *d, const struct layout_blocks *b);
 
 /* The kernel cannot be carried: a sentence with line and instruction; the first one stays. */

@@ -155,6 +155,14 @@ struct mp_exec *mp_exec_new(unsigned threads);
  * grid may be queued.
  */
 void mp_exec_set_lanes(struct mp_exec *e, unsigned lanes);
+/*
+ * Which tier runs kernels, in all engines of the process: 1 the interpreter, 2
+ * compiled code, made at the first launch, which waits for it; 0 compiled code
+ * once a kernel has cost enough.  MOTORPOOL_SOFT_TIER says it otherwise.
+ */
+void mp_exec_set_tier(int tier);
+/* The version of the libLLVM that the second tier compiles with, NULL without one. */
+const char *mp_exec_compiler(void);
 /* All grids must have ended. */
 void mp_exec_free(struct mp_exec *own_exec);
 
@@ -183,6 +191,7 @@ enum mp_exec_outcome mp_exec_submit(struct mp_exec *e, const struct mp_exec_grid
 /* Counters since the start, for tests and benchmarks. */
 struct mp_exec_stats {
 	uint64_t grids, blocks, warp_instructions, thread_instructions, preemptions;
+	uint64_t compiled_blocks, left_warps; /* of the second tier; warps that went back to the first */
 };
 void mp_exec_stats(struct mp_exec *e, struct mp_exec_stats *ret);
 

@@ -8,7 +8,7 @@
  * of any other thread, or at an address outside the window, belongs to whoever
  * handled it before us.
  */
-#include "exec/warp.h"
+#include "exec/tier2.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -62,7 +62,9 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 
 		if (a - s->base < s->size) {
 			w->fault = MP_EXEC_ILLEGAL_ADDRESS;
-			w->fault_lane = w->mask ? (uint32_t)__builtin_ctz(w->mask) : 0;
+			uint32_t m = w->tier2 ? w->tier2->ctx.mask : w->mask;
+
+			w->fault_lane = m ? (uint32_t)__builtin_ctz(m) : 0;
 			w->fault_address = a;
 			siglongjmp(*fault_jump, 1);
 		}

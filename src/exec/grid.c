@@ -12,7 +12,7 @@
  * mp_exec.lock guards the list of grids and everything in a grid but
  * next_block, which is counted atomically while a slice runs.
  */
-#include "exec/warp.h"
+#include "exec/tier2.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -74,6 +74,7 @@ static struct cta *cta_take(struct mp_exec *e, size_t need)
 static void cta_put(struct mp_exec *e, struct cta *c)
 {
 	if (e->nspare >= SPARE_MAX || e->spare_bytes + c->memory_bytes > SPARE_BYTES) {
+		tier2_stacks_free(c);
 		free(c->memory);
 		free(c);
 		return;
@@ -300,11 +301,15 @@ static struct cta *slice(struct mp_exec *e, struct grid *g, struct cta *c, bool 
 	}
 }
 
-static void stats_take(struct mp_exec *e, struct cta *c)
+static void stats_take(struct mp_exec *e, struct grid *g, struct cta *c)
 {
+	tier2_count(g->g.kernel, c->instructions);
 	e->stats.warp_instructions += c->instructions;
 	e->stats.thread_instructions += c->thread_instructions;
 	c->instructions = c->thread_instructions = 0;
+	e->stats.compiled_blocks += c->compiled;
+	e->stats.left_warps += c->left;
+	c->compiled = c->left = 0;
 }
 
 static void turn(struct mp_exec *e, struct grid *g, unsigned *idle)
@@ -362,7 +367,7 @@ static void turn(struct mp_exec *e, struct grid *g, unsigned *idle)
 	g->running--;
 	g->done_blocks += done;
 	e->stats.blocks += done;
-	stats_take(e, c);
+	stats_take(e, g, c);
 	switch (r) {
 	case RUN_FAULT:
 		grid_fail(g, &c->fault);
@@ -486,6 +491,7 @@ void mp_exec_free(struct mp_exec *e)
 	assert(!e->grids);
 	while ((c = e->spare)) {
 		e->spare = c->next;
+		tier2_stacks_free(c);
 		free(c->memory);
 		free(c);
 	}
@@ -524,6 +530,8 @@ static enum mp_exec_outcome grid_new(struct mp_exec *e, const struct mp_exec_gri
 		       in->kernel->info.name);
 		return MP_EXEC_UNSUPPORTED;
 	}
+	if (e->lanes == LANES)
+		tier2_code(in->kernel, in->block, true);
 	g = calloc(1, sizeof(*g));
 	if (!g)
 		return MP_EXEC_NO_MEMORY;

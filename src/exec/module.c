@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Modules: their variables in device memory, their kernels, what is known of each. */
-#include "exec/warp.h"
+#include "exec/tier2.h"
 #include "base/log.h"
 
 #include <ctype.h>
@@ -213,6 +213,7 @@ void mp_exec_module_free(struct mp_exec_module *m)
 	for (i = 0; i < m->nkernels; i++) {
 		struct mp_exec_kernel *k = m->kernels[i];
 
+		tier2_free(k->tier2);
 		if (k->program)
 			program_free(k->program);
 		pthread_mutex_destroy(&k->lock);
@@ -291,7 +292,7 @@ enum mp_exec_outcome mp_exec_kernel_prepare(struct mp_exec_kernel *k, char *err,
 	if (!k->tried) {
 		struct program *p = NULL;
 
-		k->outcome = program_decode(k->module, k->func, &p, &k->err);
+		k->outcome = program_decode(k->module, k->func, false, &p, &k->err);
 		k->tried = true;
 		if (p) {
 			k->info.static_shared = p->static_shared;

@@ -10,7 +10,7 @@
  * members that can still come; a block that begins with a barrier holds its
  * lanes until the barrier completes.
  */
-#include "exec/warp.h"
+#include "exec/tier2.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -282,7 +282,7 @@ static void barrier_check(struct cta *c, uint32_t id)
 }
 
 /* Lanes m arrive; true when they need not wait. */
-static bool barrier_arrive(struct warp *w, const struct op *o, uint32_t m)
+bool barrier_arrive(struct warp *w, const struct op *o, uint32_t m)
 {
 	struct cta *c = w->cta;
 	uint32_t first = (uint32_t)__builtin_ctz(m), id, l, count, p = 0;
@@ -328,7 +328,7 @@ static bool barrier_arrive(struct warp *w, const struct op *o, uint32_t m)
 	return o->x == 1;
 }
 
-static void barrier_pass(struct warp *w, const struct op *o, uint32_t m)
+void barrier_pass(struct warp *w, const struct op *o, uint32_t m)
 {
 	uint32_t l;
 
@@ -348,7 +348,7 @@ static void barrier_pass(struct warp *w, const struct op *o, uint32_t m)
 	}
 }
 
-static void lanes_exit(struct warp *w, uint32_t m)
+void lanes_exit(struct warp *w, uint32_t m)
 {
 	struct cta *c = w->cta;
 	uint32_t i;
@@ -502,6 +502,21 @@ enum run_result warp_run(struct warp *w)
 
 	w->budget = BUDGET;
 	w->spins = 0;
+	if (MP_UNLIKELY(w->resume_mask)) { /* compiled code left within a block */
+		f = w->frame = w->entry_frame;
+		cur = w->resume_block;
+		m = w->resume_mask;
+		w->resume_mask = 0;
+		w->base[0] = f->regs;
+		code = f->code;
+		bb = &code->blocks[cur];
+		op = &code->ops[w->resume_op];
+		if (w->resume_op != bb->first) {
+			mask_set(w, m);
+			goto run;
+		}
+		enter(f, cur, m);
+	}
 again:
 	if (!choose(w, &ch)) {
 		if (!w->live) {
@@ -525,6 +540,7 @@ block:
 	w->instructions += bb->n + 1;
 	w->thread_instructions += (uint64_t)(bb->n + 1) *
 				  (m == FULL ? LANES : (uint32_t)__builtin_popcount(m));
+run:
 	for (;; op++) {
 		w->op = op;
 		switch (op->kind) {
@@ -681,7 +697,7 @@ pick:
 /* ---- Blocks ---- */
 
 struct layout {
-	size_t warps, frames, frame_each, local, shared, total;
+	size_t warps, frames, frame_each, tier2, local, shared, total;
 	uint32_t local_stride, shared_bytes;
 };
 
@@ -698,6 +714,8 @@ static void layout(const struct grid *g, struct layout *y)
 	at += mp_align_up((size_t)g->warps * sizeof(struct warp), 64);
 	y->frames = at;
 	at += y->frame_each * g->warps;
+	y->tier2 = at;
+	at += tier2_bytes(g->warps);
 	y->shared = at;
 	at += mp_align_up(y->shared_bytes, 64) + 64;
 	y->local = at;
@@ -728,6 +746,7 @@ static void warp_tids(struct warp *w, const struct grid *g)
 
 void cta_start(struct cta *c, struct grid *g, uint64_t linear)
 {
+	const struct mp_jit_code *compiled = g->lanes == LANES ? tier2_code(g->g.kernel, g->g.block, false) : NULL;
 	struct layout y;
 	uint32_t i;
 	bool again = c->tid_serial == g->serial;
@@ -771,9 +790,13 @@ void cta_start(struct cta *c, struct grid *g, uint64_t linear)
 		f->local_at = 0;
 		f->bytes = 0;
 		w->frames = w->frame = w->entry_frame = f;
-		enter(f, 0, w->live);
 	}
 	c->tid_serial = g->serial;
+	c->tier2 = (struct tier2_warp *)(c->memory + y.tier2);
+	if (compiled && tier2_start(c, compiled))
+		return;
+	for (i = 0; i < c->nwarps; i++)
+		enter(c->warps[i].frame, 0, c->warps[i].live);
 }
 
 void cta_end(struct cta *c)
@@ -806,6 +829,8 @@ static void fault_describe(struct cta *c, struct warp *w)
 	const struct mp_ptx_insn *in;
 
 	memset(f, 0, sizeof(*f));
+	if (w->tier2)
+		w->op = &w->entry_frame->code->ops[w->tier2->ctx.op];
 	f->outcome = w->fault;
 	f->address = w->fault_address;
 	memcpy(f->block, c->id, sizeof(f->block));
@@ -845,7 +870,7 @@ enum run_result cta_run(struct cta *c, uint64_t ticks)
 			if (w->done || w->waiting)
 				continue;
 			*in_hand = w;
-			switch (warp_run(w)) {
+			switch (w->tier2 ? tier2_run(w) : warp_run(w)) {
 			case RUN_YIELD:
 			case RUN_DONE:
 				spin = false;

@@ -70,6 +70,16 @@ static void fill(void)
 	}
 }
 
+const char *handler_name(op_fn fn)
+{
+	size_t i;
+
+	for (i = 0; i < SLOTS; i++)
+		if (table[i] && table[i]->fn == fn)
+			return table[i]->name;
+	return NULL;
+}
+
 op_fn handler_find(const char *name)
 {
 	uint32_t i;

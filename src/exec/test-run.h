@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "base/check.h"
+#include "base/log.h"
 #include "base/test.h"
 #include "exec/exec.h"
 
@@ -57,8 +58,10 @@ __attribute__((unused)) static void device_reset(void)
 	window_used = 0;
 	nprinted = 0;
 	printed[0] = 0;
-	if (!engine)
+	if (!engine) {
+		mp_log_open(MP_LOG_NONE);
 		engine = mp_exec_new(0);
+	}
 }
 
 __attribute__((unused)) static void *device_new(size_t n)

@@ -89,6 +89,8 @@ struct code { /* a decoded function */
 	const uint32_t *reg_slots;
 	uint32_t local_bytes, local_align;
 	const struct mp_ptx_insn *insns;
+	struct temp { uint32_t slot; uint8_t size; } *temps; /* with own places */
+	uint32_t ntemps;
 	bool decoded;
 };
 
@@ -178,6 +180,8 @@ struct warp {
 	enum mp_exec_outcome fault;
 	struct frame *entry_frame;
 	struct frame *free_frames;
+	struct tier2_warp *tier2; /* runs compiled code; NULL: interpreted */
+	uint32_t resume_block, resume_op, resume_mask; /* where that left; mask 0 = nowhere */
 	uint32_t tid[3][LANES]; /* last: outlives a reuse by the same grid */
 };
 
@@ -212,6 +216,10 @@ struct cta {
 	uint32_t launch_error; /* of device-side launches: a cudaError_t */
 	uint64_t tid_serial; /* of the grid that the warps' tid were made for */
 	uint64_t instructions, thread_instructions;
+	struct tier2_warp *tier2; /* one per warp, in memory */
+	void *stacks;		  /* of warps that run compiled code */
+	size_t stacks_bytes;
+	uint32_t compiled, left; /* blocks that ran so; warps that went back to the first tier */
 };
 
 /* What a handler may need of the launch. */
@@ -288,6 +296,8 @@ struct handler {
 
 /* The table of this machine's instruction set; NULL when there is no such handler. */
 op_fn handler_find(const char *name);
+/* The name of a handler in that table. */
+const char *handler_name(op_fn fn);
 
 /* ---- Faults and memory ---- */
 
@@ -305,7 +315,8 @@ extern __thread struct warp *fault_warp;
 
 /* ---- Decoding ---- */
 
-enum mp_exec_outcome program_decode(struct mp_exec_module *m, struct mp_ptx_func *f,
+/* own_places: registers share no places, so that a slot names one register. */
+enum mp_exec_outcome program_decode(struct mp_exec_module *m, struct mp_ptx_func *f, bool own_places,
 				    struct program **ret_program, struct mp_ptx_error *err);
 void program_free(struct program *p);
 /* Number blocks in reverse post-order with loops contiguous: order[i] = old number; returns how many. */
@@ -319,6 +330,10 @@ size_t cta_bytes(const struct grid *g);
 void cta_start(struct cta *c, struct grid *g, uint64_t linear);
 void cta_end(struct cta *c);
 enum run_result cta_run(struct cta *c, uint64_t ticks);
+/* Lanes m arrive at a barrier; true when they need not wait. Then, once released, they pass. */
+bool barrier_arrive(struct warp *w, const struct op *o, uint32_t m);
+void barrier_pass(struct warp *w, const struct op *o, uint32_t m);
+void lanes_exit(struct warp *w, uint32_t m);
 void call_external(struct warp *w, const struct op *o, const struct call_site *site);
 /* One lane's call of a function of device-side launch; the result is for ret_write. */
 uint64_t child_call(struct warp *w, const struct call_site *site, uint32_t lane);
@@ -334,6 +349,7 @@ struct mp_exec_kernel {
 	enum mp_exec_outcome outcome; /* of decoding, once tried */
 	bool tried;
 	struct mp_ptx_error err;
+	struct tier2 *tier2; /* its compiled code, or NULL */
 };
 
 struct mp_exec_module {

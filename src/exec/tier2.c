@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Warps in the second tier.
+ *
+ * A compiled function runs one warp from its beginning to its end.  Where it
+ * must wait for others (a barrier, the end of its share of time) it calls back
+ * and is switched away from, so each such warp has a stack of its own; a
+ * function that never waits runs on the thread's stack.  It may also leave: then
+ * its registers are in the first tier's frame and the interpreter goes on.
+ */
+#include "exec/tier2.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define BUDGET	       2000
+#define SPINS_TO_YIELD 64
+#define STACK_BYTES    (256u << 10)
+#define GUARD_BYTES    4096u
+
+/* ---- Switching stacks ---- */
+
+/*
+ * Saves what a call preserves, stores the stack's place in *save and goes on at
+ * `to`.  MXCSR and the x87 control word are the same on all of them.
+ */
+void tier2_switch(void **save, void *to);
+__asm__(".text\n.p2align 4\n.hidden tier2_switch\n.globl tier2_switch\n.type tier2_switch, @function\n"
+	"tier2_switch:\n"
+	"	pushq %rbp\n	pushq %rbx\n	pushq %r12\n	pushq %r13\n	pushq %r14\n	pushq %r15\n"
+	"	movq %rsp, (%rdi)\n	movq %rsi, %rsp\n"
+	"	popq %r15\n	popq %r14\n	popq %r13\n	popq %r12\n	popq %rbx\n	popq %rbp\n"
+	"	popq %rcx\n	jmp *%rcx\n"
+	".size tier2_switch, .-tier2_switch\n");
+
+/* First on a new stack: r12 is the warp, r13 the function below. */
+void tier2_enter(void);
+__asm__(".text\n.p2align 4\n.hidden tier2_enter\n.globl tier2_enter\n.type tier2_enter, @function\n"
+	"tier2_enter:\n	movq %r12, %rdi\n	callq *%r13\n	ud2\n.size tier2_enter, .-tier2_enter\n");
+
+static void away(struct tier2_warp *t, enum run_result r)
+{
+	t->result = r;
+	tier2_switch(&t->sp, t->sp);
+}
+
+static void main_of(struct tier2_warp *t)
+{
+	t->left = t->fn(&t->ctx);
+	t->ended = true;
+	away(t, RUN_DONE);
+	assert(!"a stack that has ended goes on");
+}
+
+static void stack_begin(struct tier2_warp *t)
+{
+	uint64_t *sp = (uint64_t *)((char *)t->stack + STACK_BYTES);
+
+	/* tier2_enter is jumped to with the stack aligned as the ABI has it before a call */
+	*--sp = 0;
+	*--sp = 0;
+	*--sp = (uint64_t)(uintptr_t)tier2_enter;
+	*--sp = 0;				/* rbp */
+	*--sp = 0;				/* rbx */
+	*--sp = (uint64_t)(uintptr_t)t;		/* r12 */
+	*--sp = (uint64_t)(uintptr_t)main_of;	/* r13 */
+	*--sp = 0;				/* r14 */
+	*--sp = 0;				/* r15 */
+	t->sp = sp;
+}
+
+static bool stacks_make(struct cta *c)
+{
+	size_t each = STACK_BYTES + GUARD_BYTES, need = each * c->nwarps;
+	uint32_t i;
+
+	if (c->stacks_bytes >= need)
+		return true;
+	tier2_stacks_free(c);
+	c->stacks = mmap(NULL, need, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (c->stacks == MAP_FAILED) {
+		c->stacks = NULL;
+		return false;
+	}
+	for (i = 0; i < c->nwarps; i++)
+		mprotect((char *)c->stacks + i * each, GUARD_BYTES, PROT_NONE);
+	c->stacks_bytes = need;
+	return true;
+}
+
+void tier2_stacks_free(struct cta *c)
+{
+	if (c->stacks)
+		munmap(c->stacks, c->stacks_bytes);
+	c->stacks = NULL;
+	c->stacks_bytes = 0;
+}
+
+/* ---- What compiled code calls ---- */
+
+static struct tier2_warp *of_context(struct mp_jit_context *x)
+{
+	return MP_CONTAINER_OF(x, struct tier2_warp, ctx);
+}
+
+static const struct op *op_at(struct warp *w, uint32_t i)
+{
+	return &w->entry_frame->code->ops[i];
+}
+
+static void call_run(struct mp_jit_context *x, uint32_t op, uint32_t mask)
+{
+	struct warp *w = of_context(x)->warp;
+	const struct op *o = op_at(w, op);
+	uint32_t p;
+
+	x->op = op;
+	if (o->guard != SLOT_NONE) {
+		p = pred(w, o->guard);
+		mask &= o->guard_negated ? ~p : p;
+		if (!mask)
+			return;
+	}
+	x->mask = mask;
+	w->op = o;
+	mask_set(w, mask);
+	if (o->kind == K_CALL)
+		call_external(w, o, o->ref);
+	else
+		o->fn(w, o);
+}
+
+static void call_barrier(struct mp_jit_context *x, uint32_t op, uint32_t mask)
+{
+	struct tier2_warp *t = of_context(x);
+	struct warp *w = t->warp;
+	const struct op *o = op_at(w, op);
+
+	x->op = op;
+	x->mask = mask;
+	w->op = o;
+	mask_set(w, mask);
+	if (barrier_arrive(w, o, mask))
+		return;
+	while ((w->released & mask) != mask) {
+		w->waiting = true;
+		away(t, RUN_WAIT);
+	}
+	mask_set(w, mask);
+	barrier_pass(w, o, mask);
+}
+
+static uint32_t call_yield(struct mp_jit_context *x, uint32_t sleeps, uint32_t others)
+{
+	struct tier2_warp *t = of_context(x);
+	struct warp *w = t->warp;
+	bool spins = x->spins + w->spins >= SPINS_TO_YIELD;
+
+	x->spins = w->spins = 0;
+	x->budget = BUDGET;
+	away(t, sleeps || spins ? RUN_SPIN : RUN_YIELD);
+	return spins && others;
+}
+
+static void call_ended(struct mp_jit_context *x, uint32_t mask)
+{
+	struct warp *w = of_context(x)->warp;
+
+	lanes_exit(w, mask);
+	x->live = w->live;
+}
+
+/* ---- A block ---- */
+
+bool tier2_start(struct cta *c, const struct mp_jit_code *code)
+{
+	bool waits = mp_jit_code_traits(code)->waits;
+	const struct grid *g = c->grid;
+	uint32_t i, k;
+
+	if (g->space->size < 1u << 20 || (waits && !stacks_make(c)))
+		return false;
+	c->compiled++;
+	for (i = 0; i < c->nwarps; i++) {
+		struct warp *w = &c->warps[i];
+		struct tier2_warp *t = &c->tier2[i];
+		struct mp_jit_context *x = &t->ctx;
+
+		memset(t, 0, sizeof(*t));
+		t->warp = w;
+		t->fn = mp_jit_code_entry(code);
+		x->window = g->space->base;
+		x->window_size = g->space->size;
+		x->shared = c->shared;
+		x->shared_size = c->shared_bytes;
+		x->params = g->params;
+		x->home = w->entry_frame->regs;
+		x->data = g->program->module->data;
+		for (k = 0; k < 3; k++) {
+			x->tid[k] = w->tid[k];
+			x->ntid[k] = g->g.block[k];
+			x->ctaid[k] = c->id[k];
+			x->nctaid[k] = g->g.grid[k];
+		}
+		x->warp = i;
+		x->live = w->live;
+		x->budget = BUDGET;
+		x->pending = w->entry_frame->pending;
+		x->run = call_run;
+		x->barrier = call_barrier;
+		x->yield = call_yield;
+		x->ended = call_ended;
+		w->base[0] = w->entry_frame->regs;
+		w->frame = w->entry_frame;
+		w->op = w->entry_frame->code->ops;
+		w->tier2 = t;
+		if (waits) {
+			t->stack = (char *)c->stacks + (size_t)i * (STACK_BYTES + GUARD_BYTES) + GUARD_BYTES;
+			stack_begin(t);
+		}
+	}
+	return true;
+}
+
+/* The interpreter goes on where the function left. */
+static void leave(struct warp *w, struct tier2_warp *t)
+{
+	struct frame *f = w->entry_frame;
+	const struct code *code = f->code;
+	uint32_t b;
+
+	f->npending = 0;
+	for (b = 0; b < code->nblocks; b++)
+		if (f->pending[b]) {
+			f->some[b >> 6] |= 1ull << (b & 63);
+			f->npending++;
+		}
+	w->resume_block = t->ctx.leave_block;
+	w->resume_op = t->ctx.leave_op;
+	w->resume_mask = t->ctx.leave_mask;
+	w->tier2 = NULL;
+	w->cta->left++;
+}
+
+enum run_result tier2_run(struct warp *w)
+{
+	struct tier2_warp *t = w->tier2;
+
+	if (t->stack) {
+		tier2_switch(&t->sp, t->sp);
+	} else {
+		t->left = t->fn(&t->ctx);
+		t->ended = true;
+		t->result = RUN_DONE;
+	}
+	if (!t->ended)
+		return t->result;
+	if (t->left) {
+		leave(w, t);
+		return RUN_YIELD;
+	}
+	if (w->live)
+		lanes_exit(w, w->live);
+	w->done = true;
+	return RUN_DONE;
+}

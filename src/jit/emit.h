@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The writing of IR text, shared by the emitter's files.  Private to the room.
+ *
+ * Every register is a memory place of its own (or one per group of lanes) until
+ * LLVM's first pass makes values of them.  Each block is written twice: once for
+ * "all lanes are here" and once under a mask.
+ */
+#ifndef MP_JIT_EMIT_H
+#define MP_JIT_EMIT_H
+
+#include "base/buf.h"
+#include "jit/plan.h"
+
+struct val {
+	char s[24]; /* an operand as IR spells it */
+};
+
+struct res { /* what an operation gave: one value, one per group, or a vector */
+	struct cls cls;
+	struct val v[4];
+};
+
+struct konst {
+	uint64_t bits;
+	uint8_t width;
+};
+
+struct emit {
+	struct plan *p;
+	const struct mp_jit_kernel *k;
+	struct mp_buf head, body, cold;
+	struct mp_buf *out;
+	unsigned ntmp, nlabel;
+	struct konst *konsts;
+	unsigned nkonsts, konsts_cap;
+	bool full;	/* the version for all lanes */
+	uint32_t block; /* in hand */
+	uint32_t group;
+	struct val cur, curvec; /* lanes of the block, when not full */
+	uint64_t *live;		/* scratch */
+	bool failed, spins;
+	char groups[400]; /* which group each lane is in, as a shuffle */
+	char why[160];
+};
+
+/* Lanes that an operation is for. */
+struct lanes {
+	bool full;
+	struct val bits, vec; /* i32 and <32 x i1> */
+};
+
+/* Offsets in struct mp_jit_context. */
+#define CTX(field) ((unsigned)offsetof(struct mp_jit_context, field))
+
+struct val ins(struct emit *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void put(struct emit *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void emit_fail(struct emit *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* "i32" or "<32 x i32>"; "float" and so on; from a ring of buffers. */
+const char *ity(unsigned bits, bool vec);
+const char *fty(unsigned bits, bool vec);
+/* A constant as an operand. */
+struct val konst(struct emit *e, unsigned bits, bool vec, uint64_t v);
+struct val number(struct emit *e, unsigned bits, bool vec, uint64_t v);
+struct val splat(struct emit *e, unsigned bits, struct val scalar);
+struct val canonical(struct emit *e, struct val v, bool vec);
+unsigned reg_bits(const struct emit *e, uint32_t reg);
+
+/* Reading operands; `raw` when any NaN will do. */
+struct val rd_scalar(struct emit *e, uint32_t slot, unsigned bits, unsigned g, bool raw);
+struct val rd_vec(struct emit *e, uint32_t slot, unsigned bits, bool raw);
+/* A predicate as <32 x i1> or i1, negated if asked. */
+struct val rd_pred(struct emit *e, uint32_t slot, bool vec, bool negated);
+/* Writing: with the operation's guard and the block's mask as far as they matter. */
+void wr(struct emit *e, const struct mp_jit_op *o, uint32_t slot, unsigned bits, struct res r);
+/* An address or other affine value as vector. */
+struct val res_vec(struct emit *e, unsigned bits, const struct res *r);
+struct res res_uni(struct val v);
+struct res res_var(struct val v);
+
+/* Lanes for which operation o runs: block and guard. */
+struct lanes op_lanes(struct emit *e, const struct mp_jit_op *o);
+struct val bits_of(struct emit *e, struct val vec); /* <32 x i1> to i32 */
+struct val vec_of(struct emit *e, struct val bits);
+
+/* Code that goes to the first tier at operation `op` (the group in hand); returns its label. */
+unsigned leave_label(struct emit *e, uint32_t op);
+/* Branch to the first tier unless `ok`. */
+void leave_unless(struct emit *e, struct val ok, uint32_t op);
+/* Run the group in hand by its handlers. */
+void emit_fallback(struct emit *e, const struct group *g);
+void emit_spill(struct emit *e, uint32_t insn);
+void emit_reload(struct emit *e, uint32_t insn, const struct mp_jit_op *o);
+
+struct val emit_pure(struct emit *e, const struct mp_jit_op *o, const struct nat *n, bool vec, unsigned g);
+void emit_op(struct emit *e, const struct mp_jit_op *o, const struct nat *n);
+void emit_memory(struct emit *e, const struct mp_jit_op *o, const struct nat *n);
+bool emit_is_native(const struct emit *e, const struct group *g);
+
+/* The whole module's text; false with e->why. */
+bool emit_kernel(struct plan *p, struct mp_buf *ret_text, char *why, size_t why_size);
+
+#endif

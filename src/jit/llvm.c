@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * libLLVM, found by dlopen and used through the part of its C interface that
+ * has not changed since version 15: parse, run passes by name, emit an object.
+ */
+#include "jit/llvm.h"
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/log.h"
+
+/* Opaque to us, as they are to every user of the C interface. */
+typedef void *ref;
+
+/* What is used: result, name without "LLVM", arguments. Enumerations are ints. */
+#define CALLS(X)                                                                                       \
+	X(void, InitializeX86TargetInfo, (void))                                                       \
+	X(void, InitializeX86Target, (void))                                                           \
+	X(void, InitializeX86TargetMC, (void))                                                         \
+	X(void, InitializeX86AsmPrinter, (void))                                                       \
+	X(ref, ContextCreate, (void))                                                                  \
+	X(void, ContextDispose, (ref))                                                                 \
+	X(ref, CreateMemoryBufferWithMemoryRangeCopy, (const char *, size_t, const char *))            \
+	X(int, ParseIRInContext, (ref, ref, ref *, char **))                                           \
+	X(void, DisposeModule, (ref))                                                                  \
+	X(void, SetTarget, (ref, const char *))                                                        \
+	X(char *, PrintModuleToString, (ref))                                                          \
+	X(void, DisposeMessage, (char *))                                                              \
+	X(char *, GetDefaultTargetTriple, (void))                                                      \
+	X(char *, GetHostCPUName, (void))                                                              \
+	X(char *, GetHostCPUFeatures, (void))                                                          \
+	X(int, GetTargetFromTriple, (const char *, ref *, char **))                                    \
+	X(ref, CreateTargetMachine, (ref, const char *, const char *, const char *, int, int, int))    \
+	X(void, DisposeTargetMachine, (ref))                                                           \
+	X(ref, CreateTargetDataLayout, (ref))                                                          \
+	X(void, SetModuleDataLayout, (ref, ref))                                                       \
+	X(void, DisposeTargetData, (ref))                                                              \
+	X(int, TargetMachineEmitToMemoryBuffer, (ref, ref, int, char **, ref *))                       \
+	X(const char *, GetBufferStart, (ref))                                                         \
+	X(size_t, GetBufferSize, (ref))                                                                \
+	X(void, DisposeMemoryBuffer, (ref))                                                            \
+	X(ref, CreatePassBuilderOptions, (void))                                                       \
+	X(void, DisposePassBuilderOptions, (ref))                                                      \
+	X(ref, RunPasses, (ref, const char *, ref, ref))                                               \
+	X(char *, GetErrorMessage, (ref))                                                              \
+	X(void, DisposeErrorMessage, (char *))                                                         \
+	X(void, ContextSetDiagnosticHandler, (ref, void (*)(ref, void *), void *))
+
+static struct {
+#define X(result, name, args) result(*name) args;
+	CALLS(X)
+#undef X
+	void (*GetVersion)(unsigned *, unsigned *, unsigned *); /* since 16 */
+	ref target;
+	char *triple, *cpu, *features;
+	char version[32], missing[160];
+	bool ready;
+} llvm;
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void *open_library(char *name, size_t size)
+{
+	static const char *const forms[] = {"libLLVM.so.%d.1", "libLLVM-%d.so.1", "libLLVM-%d.so", "libLLVM.so.%d"};
+	const char *own = getenv("MOTORPOOL_SOFT_LLVM");
+	void *lib;
+	int version;
+	size_t i;
+
+	if (own) { /* a path, or something that is none: no LLVM */
+		snprintf(name, size, "%s", own);
+		return *own ? dlopen(own, RTLD_NOW | RTLD_LOCAL) : NULL;
+	}
+	/* The newest that has been tried, then newer ones, then older ones. */
+	for (version = 20; version >= 15; version--)
+		for (i = 0; i < MP_ARRAY_LEN(forms); i++) {
+			snprintf(name, size, forms[i], version);
+			lib = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+			if (lib)
+				return lib;
+		}
+	return NULL;
+}
+
+static bool target_find(void)
+{
+	char *err = NULL;
+
+	llvm.triple = llvm.GetDefaultTargetTriple();
+	llvm.cpu = llvm.GetHostCPUName();
+	llvm.features = llvm.GetHostCPUFeatures();
+	if (!llvm.triple || !llvm.cpu || !llvm.features)
+		return false;
+	if (llvm.GetTargetFromTriple(llvm.triple, &llvm.target, &err)) {
+		snprintf(llvm.missing, sizeof(llvm.missing), "libLLVM has no x86-64: %.80s", err ? err : "");
+		return false;
+	}
+	return true;
+}
+
+static void load(void)
+{
+	char name[256] = "";
+	const char *absent = NULL;
+	unsigned v[3] = {0};
+	void *lib = open_library(name, sizeof(name));
+
+	if (!lib) {
+		snprintf(llvm.missing, sizeof(llvm.missing), "there is no libLLVM of version 15 or later");
+		return;
+	}
+#define X(result, id, args)                                                                            \
+	*(void **)&llvm.id = dlsym(lib, "LLVM" #id);                                                   \
+	if (!llvm.id)                                                                                  \
+		absent = "LLVM" #id;
+	CALLS(X)
+#undef X
+	if (absent) {
+		snprintf(llvm.missing, sizeof(llvm.missing), "%.60s has no %s", name, absent);
+		return;
+	}
+	*(void **)&llvm.GetVersion = dlsym(lib, "LLVMGetVersion");
+	if (llvm.GetVersion)
+		llvm.GetVersion(&v[0], &v[1], &v[2]);
+	else
+		v[0] = 15;
+	snprintf(llvm.version, sizeof(llvm.version), "%u.%u.%u", v[0], v[1], v[2]);
+	llvm.InitializeX86TargetInfo();
+	llvm.InitializeX86Target();
+	llvm.InitializeX86TargetMC();
+	llvm.InitializeX86AsmPrinter();
+	llvm.ready = target_find();
+	if (llvm.ready)
+		mp_log(MP_LOG_INFO, "jit", "llvm", "library=%s version=%s cpu=%s", name, llvm.version, llvm.cpu);
+}
+
+const char *llvm_missing(void)
+{
+	pthread_once(&once, load);
+	return llvm.ready ? NULL : llvm.missing[0] ? llvm.missing : "libLLVM does not start";
+}
+
+const char *llvm_version(void)
+{
+	pthread_once(&once, load);
+	return llvm.ready ? llvm.version : NULL;
+}
+
+static void dump_module(ref module, const char *prefix, const char *stage)
+{
+	char path[512];
+	char *text = llvm.PrintModuleToString(module);
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s.%s.ll", prefix, stage);
+	f = fopen(path, "w");
+	if (f) {
+		fputs(text, f);
+		fclose(f);
+	}
+	llvm.DisposeMessage(text);
+}
+
+/* Errors of the code generator come back as results; remarks are nobody's business. */
+static void quiet(ref info, void *arg)
+{
+	(void)info;
+	(void)arg;
+}
+
+static const char passes[] =
+	"function(sroa,early-cse<memssa>,instcombine,simplifycfg,gvn,loop-mssa(licm),instcombine,simplifycfg)";
+
+static char *emit(ref module, bool plain_isa, const char *dump, size_t *ret_len, char *why, size_t why_size)
+{
+	/* 2: default optimisation; 1 -> 2: position independent; 3: small code model */
+	ref machine = llvm.CreateTargetMachine(llvm.target, llvm.triple, plain_isa ? "x86-64" : llvm.cpu,
+					       plain_isa ? "" : llvm.features, 2, 2, 3);
+	ref layout, options, error, buffer = NULL;
+	char *err = NULL, *object = NULL;
+	uint64_t t0, t1;
+
+	if (!machine) {
+		snprintf(why, why_size, "no target machine");
+		return NULL;
+	}
+	layout = llvm.CreateTargetDataLayout(machine);
+	llvm.SetModuleDataLayout(module, layout);
+	llvm.DisposeTargetData(layout);
+	llvm.SetTarget(module, llvm.triple);
+	if (dump)
+		dump_module(module, dump, "before");
+	t0 = mp_now_ns();
+	options = llvm.CreatePassBuilderOptions();
+	error = llvm.RunPasses(module, passes, machine, options);
+	llvm.DisposePassBuilderOptions(options);
+	if (error) {
+		err = llvm.GetErrorMessage(error);
+		snprintf(why, why_size, "%s", err);
+		llvm.DisposeErrorMessage(err);
+		llvm.DisposeTargetMachine(machine);
+		return NULL;
+	}
+	if (dump)
+		dump_module(module, dump, "after");
+	t1 = mp_now_ns();
+	if (llvm.TargetMachineEmitToMemoryBuffer(machine, module, 1, &err, &buffer)) {
+		snprintf(why, why_size, "%s", err ? err : "no code");
+		llvm.DisposeMessage(err);
+	} else {
+		*ret_len = llvm.GetBufferSize(buffer);
+		object = malloc(*ret_len ? *ret_len : 1);
+		if (object)
+			memcpy(object, llvm.GetBufferStart(buffer), *ret_len);
+		else
+			snprintf(why, why_size, "no memory");
+		llvm.DisposeMemoryBuffer(buffer);
+	}
+	mp_log(MP_LOG_DEBUG, "jit", "time", "passes=%.1f code=%.1f", (double)(t1 - t0) * 1e-6,
+	       (double)(mp_now_ns() - t1) * 1e-6);
+	llvm.DisposeTargetMachine(machine);
+	return object;
+}
+
+char *llvm_object(const char *text, size_t len, bool plain_isa, const char *dump, size_t *ret_len, char *why,
+		  size_t why_size)
+{
+	const char *missing = llvm_missing();
+	ref context, buffer, module = NULL;
+	char *err = NULL, *object;
+
+	if (missing) {
+		snprintf(why, why_size, "%s", missing);
+		return NULL;
+	}
+	if (dump) {
+		char path[512];
+		FILE *f;
+
+		snprintf(path, sizeof(path), "%s.text.ll", dump);
+		f = fopen(path, "w");
+		if (f) {
+			fwrite(text, 1, len, f);
+			fclose(f);
+		}
+	}
+	context = llvm.ContextCreate();
+	llvm.ContextSetDiagnosticHandler(context, quiet, NULL);
+	buffer = llvm.CreateMemoryBufferWithMemoryRangeCopy(text, len, "kernel");
+	/* the parser takes the buffer whatever comes of it */
+	if (llvm.ParseIRInContext(context, buffer, &module, &err)) {
+		snprintf(why, why_size, "the text does not parse: %.300s", err ? err : "");
+		llvm.DisposeMessage(err);
+		llvm.ContextDispose(context);
+		return NULL;
+	}
+	object = emit(module, plain_isa, dump, ret_len, why, why_size);
+	llvm.DisposeModule(module);
+	llvm.ContextDispose(context);
+	return object;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The provider of machine code: IR text in, an ELF object out.  Private to the room. */
+#ifndef MP_JIT_LLVM_H
+#define MP_JIT_LLVM_H
+
+#include "base/buf.h"
+
+/* NULL, or why there is no LLVM. Loads it at the first call. */
+const char *llvm_missing(void);
+/* "15.0" of the library in use, NULL without one. */
+const char *llvm_version(void);
+/*
+ * An object file of the text's functions for this machine, or for any x86-64;
+ * the caller frees it.  dump: prefix of files that get the IR, or NULL.
+ */
+char *llvm_object(const char *text, size_t len, bool plain_isa, const char *dump, size_t *ret_len, char *why,
+		  size_t why_size);
+
+#endif
