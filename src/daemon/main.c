@@ -158,6 +158,21 @@ static int state_open(struct server *s, struct mp_fail *f)
 	return store_open(s, f);
 }
 
+/* Where soft GPUs keep the accounts of their devices: the one place that their workers write to. */
+static void soft_dir_find(char *dir, size_t size)
+{
+	const char *given = getenv("MOTORPOOL_SOFT_DIR"), *run = getenv("XDG_RUNTIME_DIR");
+
+	if (given && *given)
+		snprintf(dir, size, "%s", given);
+	else if (run && *run == '/' && access(run, W_OK) == 0)
+		snprintf(dir, size, "%s/motorpool-soft", run);
+	else
+		snprintf(dir, size, "/dev/shm/motorpool-soft-%u", (unsigned)getuid());
+	/* A rule for a directory needs the directory. */
+	mkdir(dir, 0700);
+}
+
 static int parts_find(struct server *s, struct mp_fail *f)
 {
 	char number[32], dir[4200];
@@ -183,12 +198,16 @@ static int parts_find(struct server *s, struct mp_fail *f)
 	snprintf(number, sizeof(number), "%lluM", (unsigned long long)s->o.device_memory >> 20);
 	if (s->o.device_memory)
 		setenv("MOTORPOOL_SOFT_MEMORY", number, 1);
+	/* Our own driver needs memory and threads; what NVIDIA's needs nobody here could measure. */
+	setenv("MOTORPOOL_WORKER_CONFINE", s->o.driver || (!s->o.demo && !s->o.soft) ? "log" : "strict", 0);
 	/* The demo's devices are its own, whatever else runs on this machine. */
 	snprintf(dir, sizeof(dir), "%s/soft", s->state);
 	if (s->o.demo && mp_dir_make(dir, f) < 0)
 		return -1;
 	if (s->o.demo)
 		setenv("MOTORPOOL_SOFT_DIR", dir, 0);
+	soft_dir_find(dir, sizeof(dir));
+	setenv("MOTORPOOL_WORKER_WRITE", dir, 0);
 	return 0;
 }
 

@@ -18,7 +18,7 @@ DAEMON, COMMAND, WORKER, DRIVER, LIBDIR, PROGRAM = [os.path.abspath(a) for a in 
 root = pathlib.Path(tempfile.mkdtemp(prefix="mp-whole-"))
 env = {k: v for k, v in os.environ.items() if not k.startswith(("MOTORPOOL_", "CUDA_"))}
 env.update(MOTORPOOL_WORKER=WORKER, MOTORPOOL_LIBDIR=LIBDIR, MOTORPOOL_BUNDLE=str(root / "bundle"),
-           MOTORPOOL_SOFT_CONTEXT_MEMORY="64M")
+           MOTORPOOL_SOFT_CONTEXT_MEMORY="64M", MOTORPOOL_WORKER_CONFINE="strict")
 count = failed = 0
 
 

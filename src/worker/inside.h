@@ -37,6 +37,7 @@
 #include "pool/worker-spawn.h"
 #include "rpc/server.h"
 #include "wire/frame.h"
+#include "worker/confine.h"
 
 struct load;
 struct host_call;
@@ -503,7 +504,6 @@ void mp_stamp_open(struct mp_worker *w);
 void mp_stamp(struct mp_worker *w, uint64_t ticket);
 
 /* confine.c */
-int mp_confine(void);
 
 /* box.c */
 struct graph_copy {

@@ -389,6 +389,10 @@ int mp_worker_serve(const struct mp_worker_options *o, struct mp_fail *f)
 	(void)setenv("CUDA_MODULE_LOADING", "EAGER", 0);
 	if (mp_print_init(w))
 		return mp_fail_set(f, MP_WORKER_EXIT_LOST, "no pipe for printf"), MP_WORKER_EXIT_LOST;
+	if (mp_confine_files(o->driver)) {
+		mp_fail_set(f, MP_WORKER_EXIT_USAGE, "the worker cannot give up its privileges");
+		return MP_WORKER_EXIT_USAGE;
+	}
 	r = mp_driver_open(w, o->driver, f);
 	if (!r)
 		r = mp_devices_take(w, o->devices, o->memory, f);
