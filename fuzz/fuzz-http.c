@@ -118,6 +118,11 @@ void mp_http_stream_send(struct mp_http_stream *s, const char *event, json_t *ow
 
 void mp_http_stream_end(struct mp_http_stream *s) { s->ended = true; }
 
+void mp_http_delay(struct mp_http_request *r, unsigned ms)
+{
+	(void)r, (void)ms;
+}
+
 void mp_http_stream_line(struct mp_http_stream *s, json_t *own_data)
 {
 	(void)s;

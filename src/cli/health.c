@@ -81,7 +81,7 @@ static void check_clock(const json_t *health, json_t *rows)
 	    llabs(diff) > 1 ? "run a time service on both" : "");
 }
 
-static json_t *health_collect(struct mp_cli *c)
+static json_t *health_collect(struct mp_cli *c, long long *ret_throttled)
 {
 	json_t *rows = json_array(), *server = NULL;
 	struct mp_fail f = {0};
@@ -104,6 +104,7 @@ static json_t *health_collect(struct mp_cli *c)
 		add(rows, "token", "ok", "the token is taken", "");
 		check_clock(server, rows);
 		json_array_extend(rows, json_object_get(server, "checks"));
+		*ret_throttled = mp_cli_number(server, "throttled");
 		json_decref(server);
 	}
 	mp_bundle_close(&b);
@@ -113,7 +114,8 @@ static json_t *health_collect(struct mp_cli *c)
 int mp_cli_health(struct mp_cli *c)
 {
 	static const char *const names[] = {"STATE", "WHERE", "CHECK", "FINDING"};
-	json_t *rows = health_collect(c), *r;
+	long long throttled = 0;
+	json_t *rows = health_collect(c, &throttled), *r;
 	struct mp_table *t = mp_table_new(MP_ARRAY_LEN(names));
 	bool failed = false;
 	size_t i;
@@ -131,7 +133,8 @@ int mp_cli_health(struct mp_cli *c)
 			      remedy ? remedy : "");
 	}
 	if (c->json) {
-		json_t *j = json_pack("{s:i, s:O}", "schema_version", 1, "checks", rows);
+		json_t *j = json_pack("{s:i, s:I, s:O}", "schema_version", 1, "throttled",
+				      (json_int_t)throttled, "checks", rows);
 
 		mp_cli_print_json(j);
 		json_decref(j);

@@ -62,6 +62,11 @@ json_t *mp_http_json(const struct mp_http_request *r, struct mp_fail *f);
 
 void mp_http_answer(struct mp_http_request *r, int status, const char *type, const char *body,
 		    size_t n);
+/*
+ * The answer that follows is sent so much later, while others are served.  There
+ * is room for a thousand that wait; beyond it their connections are closed.
+ */
+void mp_http_delay(struct mp_http_request *r, unsigned ms);
 /* Takes the reference to `own_body`. */
 void mp_http_answer_json(struct mp_http_request *r, int status, json_t *own_body);
 

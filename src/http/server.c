@@ -14,6 +14,7 @@
 #include "http/trust.h"
 #include "base/buf.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/log.h"
 
 #include <arpa/inet.h>
@@ -34,6 +35,7 @@
 
 #define BODY_MAX   (256u << 10)
 #define STREAM_MAX (1u << 20)
+#define DELAYED_MAX 1000
 
 struct mp_http_server {
 	struct MHD_Daemon *mhd;
@@ -46,6 +48,8 @@ struct mp_http_server {
 	pthread_t watcher;
 	pthread_mutex_t lock;
 	struct mp_http_stream *streams MP_GUARDED_BY(lock);
+	struct mp_http_request *delayed MP_GUARDED_BY(lock);
+	unsigned ndelayed MP_GUARDED_BY(lock);
 	bool stopping MP_GUARDED_BY(lock);
 };
 
@@ -57,6 +61,12 @@ struct mp_http_request {
 	bool too_big, answered;
 	enum MHD_Result result;
 	char peer[INET6_ADDRSTRLEN];
+	/* an answer that waits */
+	unsigned delay_ms;
+	uint64_t due;
+	struct MHD_Response *response;
+	unsigned status;
+	struct mp_http_request *next_delayed;
 	struct mp_http_stream *stream; /* tells it when the connection is finished */
 };
 
@@ -296,19 +306,31 @@ static struct mp_http_stream *stream_find(struct mp_http_server *server, void *w
 	return s;
 }
 
+static int delayed_wake(struct mp_http_server *s, bool all);
+
 static void *watch(void *arg)
 {
 	struct mp_http_server *server = arg;
 	struct mp_http_stream *s;
 	struct epoll_event ev;
+	bool stopping;
+	uint64_t one;
 	int n;
 
 	for (;;) {
-		n = epoll_wait(server->epoll, &ev, 1, -1);
-		if (n < 0 && errno == EINTR)
+		n = epoll_wait(server->epoll, &ev, 1, delayed_wake(server, false));
+		if (n == 0 || (n < 0 && errno == EINTR))
 			continue;
-		if (n < 0 || !ev.data.ptr)
+		if (n < 0)
 			return NULL;
+		if (!ev.data.ptr) {
+			pthread_mutex_lock(&server->lock);
+			stopping = server->stopping;
+			pthread_mutex_unlock(&server->lock);
+			if (stopping || read(server->wake, &one, sizeof(one)) < 0)
+				return NULL;
+			continue;
+		}
 		s = stream_find(server, ev.data.ptr);
 		if (!s)
 			continue;
@@ -364,6 +386,53 @@ json_t *mp_http_json(const struct mp_http_request *r, struct mp_fail *f)
 	return j;
 }
 
+/* The connection sleeps until the watcher wakes it; on_request() then sends what was kept. */
+static void answer_delay(struct mp_http_request *r, unsigned status, struct MHD_Response *own_response)
+{
+	struct mp_http_server *s = r->server;
+	uint64_t one = 1;
+	bool room;
+
+	pthread_mutex_lock(&s->lock);
+	room = s->ndelayed < DELAYED_MAX && !s->stopping;
+	if (room) {
+		r->response = own_response;
+		r->status = status;
+		r->due = mp_now_ns() + r->delay_ms * 1000000ull;
+		r->next_delayed = s->delayed;
+		s->delayed = r;
+		s->ndelayed++;
+		MHD_suspend_connection(r->connection);
+	}
+	pthread_mutex_unlock(&s->lock);
+	r->result = room ? MHD_YES : MHD_NO;
+	if (!room)
+		MHD_destroy_response(own_response);
+	else if (write(s->wake, &one, sizeof(one)) != sizeof(one))
+		mp_log(MP_LOG_ERROR, "http", "wake", "why=\"%s\"", strerror(errno));
+}
+
+/* Wakes those whose time has come, or all; ms until the next. */
+static int delayed_wake(struct mp_http_server *s, bool all)
+{
+	uint64_t now = mp_now_ns(), next = UINT64_MAX;
+	struct mp_http_request **at, *r;
+
+	pthread_mutex_lock(&s->lock);
+	for (at = &s->delayed; (r = *at);) {
+		if (all || now >= r->due) {
+			*at = r->next_delayed;
+			s->ndelayed--;
+			MHD_resume_connection(r->connection);
+		} else {
+			next = r->due < next ? r->due : next;
+			at = &r->next_delayed;
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	return next == UINT64_MAX ? -1 : (int)((next - now) / 1000000) + 1;
+}
+
 void mp_http_answer(struct mp_http_request *r, int status, const char *type, const char *body,
 		    size_t n)
 {
@@ -379,8 +448,17 @@ void mp_http_answer(struct mp_http_request *r, int status, const char *type, con
 	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
 	if (status == 401)
 		MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+	if (r->delay_ms) {
+		answer_delay(r, (unsigned)status, response);
+		return;
+	}
 	r->result = MHD_queue_response(r->connection, (unsigned)status, response);
 	MHD_destroy_response(response);
+}
+
+void mp_http_delay(struct mp_http_request *r, unsigned ms)
+{
+	r->delay_ms = ms;
 }
 
 void mp_http_answer_json(struct mp_http_request *r, int status, json_t *own_body)
@@ -433,6 +511,13 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 		*size = 0;
 		return MHD_YES;
 	}
+	if (r->response) {
+		/* It has waited long enough. */
+		r->result = MHD_queue_response(connection, r->status, r->response);
+		MHD_destroy_response(r->response);
+		r->response = NULL;
+		return r->result;
+	}
 	r->method = method;
 	r->path = url;
 	r->result = MHD_NO;
@@ -454,6 +539,8 @@ static void on_completed(void *cls, struct MHD_Connection *connection, void **st
 	if (!r)
 		return;
 	*state = NULL;
+	if (r->response)
+		MHD_destroy_response(r->response);
 	if (r->stream)
 		stream_finish(r->stream);
 	mp_buf_fini(&r->body);
@@ -719,6 +806,7 @@ void mp_http_server_stop(struct mp_http_server *own_server)
 	if (write(s->wake, &one, sizeof(one)) != sizeof(one))
 		mp_log(MP_LOG_ERROR, "http", "stop", "cannot wake the watcher");
 	pthread_join(s->watcher, NULL);
+	delayed_wake(s, true);
 	MHD_stop_daemon(s->mhd);
 	assert(!s->streams);
 	server_free(s);

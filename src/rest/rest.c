@@ -5,6 +5,7 @@
  */
 #include "rest/rest.h"
 #include "rest/call.h"
+#include "rest/throttle.h"
 #include "base/check.h"
 #include "base/version.h"
 
@@ -150,6 +151,8 @@ static bool caller_may(struct mp_rest_call *c, enum mp_role role)
 	if (mp_token_check(c->pool, auth ? auth + 7 : NULL, &c->caller, &f) < 0) {
 		mp_log(MP_LOG_WARN, "rest", "auth-failure", "from=%s code=%s",
 		       mp_http_peer(c->request), mp_code_row((enum mp_code)f.code)->word);
+		if (f.code == MP_CODE_TOKEN && auth)
+			mp_http_delay(c->request, mp_throttle_wrong(mp_http_peer(c->request)));
 		mp_rest_refuse(c, &f);
 		return false;
 	}
@@ -243,6 +246,7 @@ void mp_rest_health(struct mp_rest_call *c)
 
 	json_array_append_new(json_object_get(j, "checks"), mp_rest_authority_check(c->pool));
 	json_array_append_new(json_object_get(j, "checks"), mp_rest_certificate_check(c->pool));
+	json_object_set_new(j, "throttled", json_integer((json_int_t)mp_throttle_count()));
 	mp_http_answer_json(c->request, 200, j);
 }
 

@@ -169,7 +169,8 @@ static const char *const allowed[] = {
 	/* threads; processes are refused below */
 	"futex", "set_robust_list", "get_robust_list", "rseq", "set_tid_address", "gettid", "getpid", "getppid",
 	"tgkill", "exit", "exit_group", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigtimedwait",
-	"rt_sigpending", "rt_sigsuspend", "sigaltstack", "sched_yield", "sched_getaffinity", "sched_setaffinity", "sched_getparam",
+	"rt_sigpending", "rt_sigsuspend", "sigaltstack", "sched_yield", "sched_getaffinity", "sched_setaffinity",
+	"sched_getparam",
 	"sched_getscheduler", "sched_get_priority_max", "sched_get_priority_min", "getcpu", "restart_syscall",
 	"arch_prctl", "getpriority",
 	/* time and limits */
