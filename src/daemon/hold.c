@@ -7,6 +7,9 @@
  *	a N	allocate N MiB: the CUresult
  *	w	write and read back a megabyte: the CUresult, or "differs"
  *	n	the number of devices
+ *	f N B	allocate N MiB and fill them with the byte B: the CUresult
+ *	v	how many bytes of all that was filled are not what they were, or -CUresult
+ *	z N	allocate N MiB: how many bytes of them are not zero, or -CUresult
  */
 #include "abi/cuda.h"
 
@@ -51,6 +54,72 @@ static void round_trip(void)
 		printf("%d\n", (int)r);
 }
 
+#define FILLS 64
+
+static struct fill {
+	CUdeviceptr at;
+	size_t n;
+	unsigned char byte;
+} fills[FILLS];
+static unsigned nfills;
+
+/* Bytes that differ from `want`, in pieces of a MiB. */
+static long long differ(CUdeviceptr p, size_t n, unsigned char want)
+{
+	static unsigned char piece[1 << 20];
+	long long bad = 0;
+	size_t at, i;
+	CUresult r;
+
+	for (at = 0; at < n; at += MIB) {
+		r = CALL(cuMemcpyDtoH_v2)(piece, p + at, MIB);
+		if (r)
+			return -(long long)r;
+		for (i = 0; i < MIB; i++)
+			bad += piece[i] != want;
+	}
+	return bad;
+}
+
+static CUresult fill(const char *args)
+{
+	struct fill *f = &fills[nfills];
+	char *end;
+	CUresult r;
+
+	if (nfills == FILLS)
+		return CUDA_ERROR_INVALID_VALUE;
+	f->n = strtoull(args, &end, 10) * MIB;
+	f->byte = (unsigned char)strtoul(end, NULL, 10);
+	r = CALL(cuMemAlloc_v2)(&f->at, f->n);
+	r = r ? r : CALL(cuMemsetD8_v2)(f->at, f->byte, f->n);
+	nfills += !r;
+	return r;
+}
+
+static long long verify(void)
+{
+	long long bad = 0, one;
+	unsigned i;
+
+	for (i = 0; i < nfills; i++) {
+		one = differ(fills[i].at, fills[i].n, fills[i].byte);
+		if (one < 0)
+			return one;
+		bad += one;
+	}
+	return bad;
+}
+
+static long long fresh(const char *args)
+{
+	size_t n = strtoull(args, NULL, 10) * MIB;
+	CUdeviceptr p;
+	CUresult r = CALL(cuMemAlloc_v2)(&p, n);
+
+	return r ? -(long long)r : differ(p, n, 0);
+}
+
 int main(void)
 {
 	char line[64];
@@ -80,6 +149,12 @@ int main(void)
 			round_trip();
 		else if (line[0] == 'n')
 			printf("%d\n", n);
+		else if (line[0] == 'f')
+			printf("%d\n", (int)fill(line + 1));
+		else if (line[0] == 'v')
+			printf("%lld\n", verify());
+		else if (line[0] == 'z')
+			printf("%lld\n", fresh(line + 1));
 		fflush(stdout);
 	}
 	return 0;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The whole path: motorpoold, motorpool, drop-in, worker and a driver library, with a program that holds memory.
 
-usage: test-whole.py MOTORPOOLD MOTORPOOL WORKER DRIVER LIBDIR PROGRAM     prints TAP
+usage: test-whole.py MOTORPOOLD MOTORPOOL WORKER DRIVER LIBDIR PROGRAM WORKER-THAT-DOES-NOT-ZERO     prints TAP
 """
 import json
 import os
@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-DAEMON, COMMAND, WORKER, DRIVER, LIBDIR, PROGRAM = [os.path.abspath(a) for a in sys.argv[1:7]]
+DAEMON, COMMAND, WORKER, DRIVER, LIBDIR, PROGRAM, BROKEN = [os.path.abspath(a) for a in sys.argv[1:8]]
 root = pathlib.Path(tempfile.mkdtemp(prefix="mp-whole-"))
 env = {k: v for k, v in os.environ.items() if not k.startswith(("MOTORPOOL_", "CUDA_"))}
 env.update(MOTORPOOL_WORKER=WORKER, MOTORPOOL_LIBDIR=LIBDIR, MOTORPOOL_BUNDLE=str(root / "bundle"),
@@ -77,11 +77,11 @@ class Program:
         return dict(p.decode().split("=", 1) for p in pairs if b"=" in p)
 
 
-def start(api="127.0.0.1:0", data="127.0.0.1:0", also=True):
+def start(api="127.0.0.1:0", data="127.0.0.1:0", also=True, **more):
     d = subprocess.Popen([DAEMON, "--demo", "--driver", DRIVER, "--devices", "2", "--device-memory", "1GiB", "--api",
                           api, "--data", data + (f",unix:{root}/data" if also else ""), "--state", str(root / "state"),
                           "--bundle", str(root / "bundle"), "--name", "s1"],
-                         env=env, stdout=subprocess.PIPE, stderr=open(root / "log", "a"), text=True)
+                         env=dict(env, **more), stdout=subprocess.PIPE, stderr=open(root / "log", "a"), text=True)
     return d, d.stdout.readline()
 
 
@@ -154,6 +154,102 @@ def test_no_launcher():
     check(within(1, lambda: free_mib(0) == free_mib(1) == 1024), "their ends free the leases, kill -9 too", pool())
 
 
+def test_exact():
+    """A partition is exact to the granule, as a device of that size is."""
+    alone = Program(environment=dict(env, LD_LIBRARY_PATH=os.path.dirname(DRIVER), MOTORPOOL_SOFT_MEMORY="512M",
+                                     MOTORPOOL_SOFT_DIR=str(root)))
+    p = Program("-p", "0.5")
+    for q, what in ((alone, "a soft GPU of that size"), (p, "a partition")):
+        left = int(q.ask("i").split()[0])
+        first, more = q.ask(f"a {left}"), q.ask("a 2")
+        check(left == 448 and first == "0" and more == "2", f"{what}: what cuMemGetInfo reports can be had, one granule more cannot",
+              (left, first, more))
+        check(q.ask("i").split()[0] == "0", "and nothing is left then")
+        q.end()
+
+
+def test_joining():
+    """Eight processes of one lease, as a launcher of ranks starts them."""
+    p = Program("-p", "0.75")
+    e = p.environment()
+    ranks = [Program(environment=e) for _ in range(7)]
+    check(all(r.first == "0" for r in ranks) and len(pool()["leases"]) == 1 and len(pool()["leases"][0]["processes"]) == 8,
+          "eight ranks are one lease", [r.first for r in ranks])
+    # 768 - 8 contexts of 64: 256 are left for all.
+    got = [r.ask("a 40") for r in ranks + [p]]
+    # Six would fit; what a process holds in reserve may make it one less, never one more.
+    check(got.count("0") in (5, 6) and got.count("2") == 8 - got.count("0"), "and share its memory, contexts included", got)
+    for r in ranks:
+        r.end()
+    check(within(3, lambda: len(pool()["leases"][0]["processes"]) == 1) and p.ask("a 400") == "0", "what they had comes back")
+    p.end()
+
+
+def test_zeroed(seen):
+    p = Program("-p", "0.5")
+    check(p.ask("f 400 165") == "0" and p.ask("v") == "0", "a program fills its slice")
+    p.end()
+    within(1, lambda: free_mib() == 1024)
+    q = Program("-p", "0.5")
+    bad = int(q.ask("z 400"))
+    if seen:
+        check(bad > 0, "without zeroing, the next one sees it", bad)
+    else:
+        check(bad == 0, "the next one in that memory sees zeroes alone", bad)
+    q.end()
+
+
+def test_revoked():
+    subprocess.run([COMMAND, "token", "create", "--client", "mallory", "-o", str(root / "mallory")], env=env, stdout=subprocess.DEVNULL)
+    who = json.loads(motorpool("whoami", "--json", "--bundle", str(root / "mallory")).stdout)["token"]
+    p = Program("-p", "0.5", "--bundle", str(root / "mallory"))
+    check(p.ask("w") == "0", "a program works")
+    t0 = time.time()
+    motorpool("token", "revoke", who)
+    check(within(2, lambda: p.ask("w") != "0"), "its token is revoked: a call fails within two seconds")
+    print(f"# {time.time() - t0:.2f} s")
+    p.end()
+
+
+def test_stopped_and_cut():
+    p = Program("-p", "0.5")
+    child = int(pathlib.Path(f"/proc/{p.p.pid}/task/{p.p.pid}/children").read_text().split()[0])
+    for pid in (p.p.pid, child):
+        os.kill(pid, signal.SIGSTOP)
+    time.sleep(3)
+    check(len(pool()["leases"]) == 1, "a stopped launcher and program keep their lease")
+    for pid in (p.p.pid, child):
+        os.kill(pid, signal.SIGCONT)
+    check(p.ask("w") == "0", "and go on")
+    os.kill(child, signal.SIGKILL)
+    check(p.p.wait(5) == 137 and within(1, lambda: free_mib() == 1024), "kill -9 of the program frees the lease")
+
+
+def test_many(d):
+    """The daemon is killed under many programs, as an upgrade does."""
+    n = int(os.environ.get("PROGRAMS", "8"))
+    ps = [Program("-m", "80") for _ in range(n)]
+    check(all(p.ask(f"f 8 {i + 1}") == "0" for i, p in enumerate(ps)), f"{n} programs run", [p.first for p in ps])
+    used = sum(x["used"] for l in pool()["leases"] for x in l["devices"])
+    e = ps[0].environment()
+    d.kill()
+    d.wait()
+    check(all(p.ask("v") == "0" for p in ps), "they run on when the daemon is killed")
+    check(motorpool("run", "--timeout", "0", "--", "true").returncode == 69, "new requests are refused")
+    d, line = start(e["MOTORPOOL_SERVER"], e["MOTORPOOL_DATA"].split(",")[0])
+    l = pool()["leases"]
+    check(len(l) == n and all(len(x["processes"]) == 1 for x in l) and sum(x["used"] for y in l for x in y["devices"]) == used,
+          "the next daemon has all of them, nothing lost, nothing charged twice", l)
+    check(all(p.ask("v") == "0" for p in ps), "and they run on")
+    time.sleep(1.2)
+    for p in ps:
+        p.p.stdin.close()
+    for p in ps:
+        p.p.wait(20)
+    check(within(2, lambda: not pool()["leases"] and free_mib(0) == free_mib(1) == 1024), "their ends free all", pool()["leases"])
+    return d
+
+
 def test_encrypted():
     """A lane that is encrypted even on loopback."""
     p = Program("-p", "0.5")
@@ -211,11 +307,21 @@ def main():
     test_several()
     test_killed()
     test_no_launcher()
+    test_exact()
+    test_joining()
+    test_revoked()
+    test_stopped_and_cut()
+    d = test_many(d)
     d = test_daemon_killed(d)
     d.send_signal(signal.SIGTERM)
     d.wait(10)
     d, line = start(data="tls:127.0.0.1:0", also=False)
     test_encrypted()
+    for worker, seen in ((WORKER, False), (BROKEN, True)):
+        d.send_signal(signal.SIGTERM)
+        d.wait(10)
+        d, line = start(MOTORPOOL_WORKER=worker, MOTORPOOL_SOFT_DIRTY_MEMORY="1")
+        test_zeroed(seen)
     d.send_signal(signal.SIGTERM)
     check(d.wait(10) == 0, "SIGTERM ends the demo")
     print(f"1..{count}")

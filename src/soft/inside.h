@@ -362,6 +362,8 @@ uint64_t mp_window_reserve_base(void), mp_window_reserve_size(void);
 uint64_t mp_window_device_base(unsigned index);
 #define MP_WINDOW_DEVICE_SIZE ((uint64_t)MP_SOFT_WINDOW_SIZE / 4 / MP_SOFT_MAX_DEVICES)
 uint64_t mp_window_host_base(void), mp_window_host_size(void);
+/* Byte of "old contents" in dirty mode: as a double, float, int or pointer clearly wrong. */
+#define MP_SOFT_DIRT 0xdb
 bool mp_window_back(uint64_t addr, uint64_t size);   /* read-write, zeroed (or dirty) */
 void mp_window_unback(uint64_t addr, uint64_t size); /* back to PROT_NONE */
 static inline bool mp_window_has(uint64_t addr)

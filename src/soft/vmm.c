@@ -154,6 +154,17 @@ static int file_new(uint64_t size)
 	return fd;
 }
 
+/* Physical memory that was somebody's, as a GPU's is. */
+static void file_dirty(const struct mp_physical *p)
+{
+	void *at = mmap(NULL, p->size, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, (off_t)p->offset);
+
+	if (at == MAP_FAILED)
+		return;
+	memset(at, MP_SOFT_DIRT, p->size);
+	munmap(at, p->size);
+}
+
 /* Memory lock held. */
 static bool file_take(struct mp_physical *p)
 {
@@ -169,6 +180,8 @@ static bool file_take(struct mp_physical *p)
 		return false;
 	p->fd = files[i].fd;
 	p->offset = first * MP_GRANULE;
+	if (mp_soft.config.dirty_memory && !mp_soft.config.null_mode)
+		file_dirty(p);
 	return true;
 }
 

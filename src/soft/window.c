@@ -18,8 +18,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-/* Byte of "old contents" in dirty mode: as a double, float, int or pointer clearly wrong. */
-#define DIRT 0xdb
 
 static bool window_ready;
 
@@ -76,7 +74,7 @@ bool mp_window_back(uint64_t addr, uint64_t size)
 	if (mprotect((void *)addr, size, PROT_READ | PROT_WRITE))
 		return false;
 	if (mp_soft.config.dirty_memory && !mp_soft.config.null_mode)
-		memset((void *)addr, DIRT, size);
+		memset((void *)addr, MP_SOFT_DIRT, size);
 	return true;
 }
 
