@@ -180,6 +180,7 @@ static int processors(void)
 static struct mp_session *session_new(const struct mp_rpc_config *c)
 {
 	struct mp_session *s = calloc(1, sizeof(*s));
+	int i;
 
 	if (!s)
 		return NULL;
@@ -190,11 +191,11 @@ static struct mp_session *session_new(const struct mp_rpc_config *c)
 	s->in = malloc(IN_CAP);
 	s->in_cap = IN_CAP;
 	atomic_init(&s->rpc.limit, MP_RING_SIZE);
-	pthread_mutex_init(&s->bulk, NULL);
 	pthread_mutex_init(&s->table, NULL);
 	pthread_mutex_init(&s->queue, NULL);
 	pthread_cond_init(&s->queued, NULL);
-	s->upload_last = &s->upload_first;
+	for (i = 0; i < MP_UPLOAD_CLASSES; i++)
+		s->upload_last[i] = &s->upload_first[i];
 	s->spin = processors() > 1;
 	if (!s->rpc.ring || !s->in) {
 		if (s->rpc.ring)

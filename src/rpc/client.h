@@ -21,10 +21,13 @@ struct mp_upload {
 	struct mp_upload *next;
 	uint64_t ticket;
 	const uint8_t *p;
-	uint64_t n;
+	uint64_t n, at; /* at: sent so far */
 	void (*sent)(void *arg);
 	void *arg;
 };
+
+/* What the bulk thread has to send, in lists that take turns, a chunk each. */
+enum mp_upload_class { MP_UPLOAD_URGENT, MP_UPLOAD_SMALL, MP_UPLOAD_LARGE, MP_UPLOAD_CLASSES };
 
 struct mp_session {
 	struct mp_rpc rpc; /* first: the door's view */
@@ -37,7 +40,8 @@ struct mp_session {
 	uint64_t spin_ticks;
 
 	_Atomic uint32_t sender; /* the role of writing lane 0: held over the write, by design */
-	pthread_mutex_t bulk;	/* the same for lane 1, one chunk at a time */
+	/* The same for lane 1, one chunk at a time and in the order of asking: a mutex would be unfair. */
+	_Atomic uint32_t bulk_next, bulk_turn;
 
 	_Atomic uint32_t progress, waiting; /* futex; how many sleep on it */
 
@@ -47,7 +51,8 @@ struct mp_session {
 
 	pthread_mutex_t queue; /* guards the bulk thread's work */
 	pthread_cond_t queued;
-	struct mp_upload *upload_first, **upload_last MP_GUARDED_BY(queue);
+	struct mp_upload *upload_first[MP_UPLOAD_CLASSES], **upload_last[MP_UPLOAD_CLASSES] MP_GUARDED_BY(queue);
+	unsigned upload_turn; /* bulk thread */
 	bool stop MP_GUARDED_BY(queue);
 
 	/* Receiver thread only. */

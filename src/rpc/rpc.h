@@ -199,5 +199,7 @@ int mp_rpc_upload(struct mp_rpc *r, uint64_t ticket, const void *p, uint64_t n);
  */
 int mp_rpc_upload_later(struct mp_rpc *r, uint64_t ticket, const void *p, uint64_t n,
 			void (*sent)(void *arg), void *arg);
+/* The same of what others wait for, such as a module's image: gets most of the turns. */
+int mp_rpc_upload_urgent(struct mp_rpc *r, uint64_t ticket, const void *p, uint64_t n);
 
 #endif

@@ -47,7 +47,7 @@ void mp_module_need(void *arg, uint64_t ticket, const uint8_t hash[32])
 	pthread_mutex_lock(&loads);
 	for (m = pending; m && (m->ticket != ticket || memcmp(m->hash, hash, 32)); m = m->next_pending)
 		;
-	if (!m || mp_rpc_upload_later(mp_shim.rpc, ticket, m->image, m->image_size, NULL, NULL))
+	if (!m || mp_rpc_upload_urgent(mp_shim.rpc, ticket, m->image, m->image_size))
 		mp_rpc_lose(mp_shim.rpc, 0, "an image was asked for that is not being loaded");
 	pthread_mutex_unlock(&loads);
 }
