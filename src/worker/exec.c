@@ -38,7 +38,8 @@ void mp_exec_leave(struct mp_worker *w)
 		pthread_mutex_unlock(&w->exec);
 		/*
 		 * Who made something loose meanwhile, or room in a stream, found the lock taken and
-		 * left it to us.
+		 * left it to us.  Cleared before the work is looked at, asked for after the lock is
+		 * free: test-wake.c tries every order, docs/LOCKS.md has the argument.
 		 */
 	} while ((atomic_load(&w->loose) || atomic_load(&w->kicked)) && !pthread_mutex_trylock(&w->exec));
 }

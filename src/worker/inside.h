@@ -298,7 +298,9 @@ struct mp_worker {
 	pthread_cond_t upload_wake;
 	struct upload *uploads MP_GUARDED_BY(upload_lock);
 	uint64_t early_bytes MP_GUARDED_BY(upload_lock);
-	_Atomic bool spilled; /* chunks lie in plain memory */
+	_Atomic bool spilled; /* chunks lie in plain memory, or may go on */
+	bool up_returned MP_GUARDED_BY(upload_lock); /* a pinned chunk came free */
+	unsigned up_ahead MP_GUARDED_BY(upload_lock); /* pinned chunks in flight before their turn */
 	struct stage up, down;
 	struct slab *slab, *slabs_free;
 	struct slab *slabs_used;

@@ -410,8 +410,8 @@ int mp_worker_serve(const struct mp_worker_options *o, struct mp_fail *f)
 	r = spawn(w, term_main) || spawn(w, mp_wait_main) || spawn(w, mp_print_main);
 	for (i = 0; i < HELPERS; i++)
 		r |= spawn(w, mp_help_main);
-	if (o->lane_fd >= 0)
-		r |= lane_join(w, o->lane_fd);
+	if (!r && o->lane_fd >= 0 && lane_join(w, o->lane_fd))
+		return MP_WORKER_EXIT_PROTOCOL; /* the client was told why */
 	if (o->control_fd >= 0)
 		r |= spawn(w, control_main);
 	if (r) {

@@ -216,12 +216,21 @@ MP_TEST(streams_events_and_order)
 	free(a);
 }
 
-MP_TEST(host_function)
+static void tc_host_done(struct tc *t, uint64_t serial)
 {
-	struct mp_msg_host_done m = {.serial = 77};
+	struct mp_msg_host_done m = {.serial = serial};
 	uint8_t buf[64] __attribute__((aligned(8)));
 	struct mp_record r = {.length = (uint32_t)(sizeof(r) + mp_size_host_done(&m)), .call = MP_REC_host_done};
 	struct mp_frame f = {.length = r.length, .kind = MP_FRAME_CONTROL};
+
+	memcpy(buf, &r, sizeof(r));
+	mp_put_host_done(buf + sizeof(r), &m);
+	MP_CHECK(send(t->lane[0], &f, sizeof(f), MSG_MORE) == sizeof(f));
+	MP_CHECK(send(t->lane[0], buf, r.length, 0) == (ssize_t)r.length);
+}
+
+MP_TEST(host_function)
+{
 	uint64_t t, mark;
 
 	if (tc_open(&c, MEMORY)) {
@@ -233,12 +242,57 @@ MP_TEST(host_function)
 	TC_REC(&c, mark, &mark, .stream = 0);
 	MP_CHECK_EQ(tc_wait(&c, MP_FRAME_CALL, t), 77);
 	MP_CHECK_EQ(c.dones, 0);
-	memcpy(buf, &r, sizeof(r));
-	mp_put_host_done(buf + sizeof(r), &m);
-	MP_CHECK(send(c.lane[0], &f, sizeof(f), MSG_MORE) == sizeof(f));
-	MP_CHECK(send(c.lane[0], buf, r.length, 0) == (ssize_t)r.length);
+	tc_host_done(&c, 77);
 	MP_CHECK_EQ(tc_done(&c, mark), 0);
 	tc_close(&c);
+}
+
+/* Pinned memory is short, and what holds it waits for what lacks it. */
+MP_TEST(uploads_do_not_wait_for_each_others_memory)
+{
+	size_t most = 40 << 20, big = 4 << 20;
+	uint8_t *a = malloc(most), *b = malloc(big), back[256];
+	uint64_t first, second, other, call, done, t;
+
+	pattern(a, most, 5);
+	pattern(b, big, 6);
+	if (tc_open(&c, MEMORY)) {
+		MP_CHECK(!"no worker");
+		return;
+	}
+	tc_context(&c, 1);
+	TC_REC(&c, map, NULL, .address = c.window, .size = 64 << 20, .device = 0);
+	TC_CALL(&c, cuStreamCreate, NULL, .phStream = 1, .Flags = 1);
+	TC_CALL(&c, cuStreamCreate, NULL, .phStream = 2, .Flags = 1);
+	/* The bytes of a parked copy come before those of the copy that it is parked behind. */
+	TC_CALL_F(&c, cuMemcpyHtoDAsync_v2, MP_REC_BULK, &first, .dstDevice = c.window, .ByteCount = big, .hStream = 1);
+	TC_CALL_F(&c, cuMemcpyHtoDAsync_v2, MP_REC_BULK, &second, .dstDevice = c.window + big, .ByteCount = most,
+		  .hStream = 1);
+	MP_CHECK(!tc_flush(&c));
+	usleep(200000); /* all pinned memory is there */
+	MP_CHECK(!tc_send_bulk(&c, second, a, most));
+	MP_CHECK(!tc_send_bulk(&c, first, b, big));
+	MP_CHECK_EQ(tc_sync(&c, 1), 0);
+	TC_CALL(&c, cuMemcpyDtoHAsync_v2, &t, .srcDevice = c.window + big + most - 256, .ByteCount = 256, .hStream = 1);
+	tc_sink(&c, t, back, 256);
+	MP_CHECK_EQ(tc_done(&c, t), 0);
+	MP_CHECK(!memcmp(a + most - 256, back, 256));
+	/* A stream is held; a large copy in it must leave memory for that of another stream. */
+	TC_REC(&c, host_call, &call, .stream = 1, .serial = 78);
+	MP_CHECK_EQ(tc_wait(&c, MP_FRAME_CALL, call), 78);
+	TC_CALL_F(&c, cuMemcpyHtoDAsync_v2, MP_REC_BULK, &first, .dstDevice = c.window + big, .ByteCount = most, .hStream = 1);
+	TC_REC(&c, mark, &done, .stream = 1);
+	MP_CHECK(!tc_flush(&c));
+	MP_CHECK(!tc_send_bulk(&c, first, a, most));
+	TC_CALL_F(&c, cuMemcpyHtoDAsync_v2, MP_REC_BULK, &other, .dstDevice = c.window, .ByteCount = big, .hStream = 2);
+	MP_CHECK(!tc_flush(&c));
+	MP_CHECK(!tc_send_bulk(&c, other, b, big));
+	MP_CHECK_EQ(tc_sync(&c, 2), 0);
+	tc_host_done(&c, 78);
+	MP_CHECK_EQ(tc_done(&c, done), 0);
+	tc_close(&c);
+	free(a);
+	free(b);
 }
 
 /* What ends a session: each in a session of its own. */

@@ -23,6 +23,12 @@
 
 #define EARLY_CEILING (1ull << 30) /* bytes of copies whose record is not here yet */
 #define SPILL_CEILING (8ull << 30) /* bytes that have come and cannot be uploaded yet */
+#define AHEAD_MOST    (MP_STAGE_CHUNKS / 2) /* pinned chunks in flight whose stream has not got there */
+
+/* Chunks of an upload that were issued before its stream had got there. Guarded by upload_lock. */
+struct turn {
+	unsigned ahead;
+};
 
 struct upload {
 	struct upload *next;
@@ -36,6 +42,8 @@ struct upload {
 	struct stream *stream;
 	CUstream side;
 	bool sync, started;
+	bool turn;	   /* the stream has got there: what is issued comes back soon */
+	struct turn *ahead; /* until then; the wait's own */
 	bool waited; /* by a thread, in mp_upload_wait(); there is no job */
 	CUresult error;
 	struct chunk *first, **tail; /* have come, not issued */
@@ -105,7 +113,15 @@ static void chunk_passed(struct mp_worker *w, struct wait *wt, CUresult status)
 	mp_upload_spilled(w);
 }
 
-/* upload_lock held; the chunk is pinned and its turn has come. */
+/* upload_lock held. A pinned chunk that comes free may be what a spilled one waits for. */
+static void give(struct mp_worker *w, struct chunk *c)
+{
+	w->up_returned |= c->pinned;
+	w->early_bytes -= c->pinned ? 0 : c->n;
+	mp_stage_give(&w->up, c);
+}
+
+/* upload_lock held; the chunk is pinned. */
 static void issue(struct mp_worker *w, struct upload *u, struct chunk *c)
 {
 	CUresult e = mp_context_current(w, u->ctx);
@@ -115,10 +131,76 @@ static void issue(struct mp_worker *w, struct upload *u, struct chunk *c)
 	if (e && !u->error)
 		u->error = e;
 	u->issued += c->n;
-	if (e)
-		mp_stage_give(&w->up, c);
-	else
-		mp_wait_add(w, u->ctx, &u->stream->side_q, u->side, chunk_passed, c, 0, 0);
+	if (e) {
+		give(w, c);
+		return;
+	}
+	if (!u->turn) {
+		u->ahead->ahead++;
+		w->up_ahead++;
+	}
+	mp_wait_add(w, u->ctx, &u->stream->side_q, u->side, chunk_passed, c, 0, 0);
+}
+
+static void chunk_move(struct chunk *to, const struct chunk *from)
+{
+	memcpy(to->data, from->data, from->n);
+	to->n = from->n;
+	to->offset = from->offset;
+}
+
+/*
+ * upload_lock held.  A pinned chunk for u: a free one, or, when its stream has got there,
+ * one of an upload that cannot go on anyway, whose bytes move to plain memory.  (What an
+ * upload that can go on has pinned, it has issued.)
+ */
+static struct chunk *pinned_for(struct mp_worker *w, const struct upload *u)
+{
+	struct chunk *c = mp_stage_take(w, &w->up, false), *heap, **at;
+	struct upload *v;
+
+	for (v = c || !u->turn ? NULL : w->uploads; v; v = v->next) {
+		for (at = &v->first; *at && !(*at)->pinned; at = &(*at)->next)
+			;
+		if (v == u || !(c = *at))
+			continue;
+		heap = mp_chunk_spill(c->n);
+		if (!heap)
+			return NULL;
+		chunk_move(heap, c);
+		w->early_bytes += heap->n;
+		heap->next = c->next;
+		*at = heap;
+		if (!heap->next)
+			v->tail = &heap->next;
+		c->next = NULL;
+		return c;
+	}
+	return c;
+}
+
+/* upload_lock held: gives the driver what can be given. Chunks name their place: any order will do. */
+static void issue_all(struct mp_worker *w, struct upload *u)
+{
+	struct chunk **at = &u->first, *c, *p;
+	bool none = false;
+
+	while ((c = *at) && (u->turn || w->up_ahead < AHEAD_MOST)) {
+		p = c->pinned ? c : none ? NULL : pinned_for(w, u);
+		if (!p) {
+			none = true;
+			at = &c->next;
+			continue;
+		}
+		*at = c->next;
+		if (!*at)
+			u->tail = at;
+		if (p != c) {
+			chunk_move(p, c);
+			give(w, c);
+		}
+		issue(w, u, p);
+	}
 }
 
 /* upload_lock held: issues what can be. true: the upload is complete and was taken from the list. */
@@ -128,32 +210,16 @@ static bool advance(struct mp_worker *w, struct upload *u)
 
 	if ((!u->job && !u->waited) || !u->started)
 		return false;
-	while ((c = u->first)) {
-		if (u->memory) {
-			memcpy(u->memory + c->offset, c->data, c->n);
-			u->issued += c->n;
-		} else if (!c->pinned) {
-			struct chunk *p = mp_stage_take(w, &w->up, false);
-
-			if (!p)
-				break;
-			memcpy(p->data, c->data, c->n);
-			p->n = c->n;
-			p->offset = c->offset;
-			issue(w, u, p);
-		} else {
-			u->first = c->next;
-			if (!u->first)
-				u->tail = &u->first;
-			issue(w, u, c);
-			continue;
-		}
+	while (u->memory && (c = u->first)) {
+		memcpy(u->memory + c->offset, c->data, c->n);
+		u->issued += c->n;
 		u->first = c->next;
 		if (!u->first)
 			u->tail = &u->first;
-		w->early_bytes -= c->pinned ? 0 : c->n;
-		mp_stage_give(&w->up, c);
+		give(w, c);
 	}
+	if (!u->memory)
+		issue_all(w, u);
 	if (u->issued < u->total)
 		return false;
 	unlink_upload(w, u);
@@ -165,27 +231,44 @@ static bool advance(struct mp_worker *w, struct upload *u)
 	return true;
 }
 
-/* Pinned chunks have come free: spilled ones may move into them. Completion thread. */
-void mp_upload_spilled(struct mp_worker *w)
+/* One pass over all uploads; true: another one may find more. */
+static bool advance_all(struct mp_worker *w)
 {
 	struct upload *u, *next;
 	struct mp_job *done[8];
+	bool left = false, again;
 	unsigned n = 0;
 
-	if (!atomic_load(&w->spilled))
-		return;
 	pthread_mutex_lock(&w->upload_lock);
 	atomic_store(&w->spilled, false);
-	for (u = w->uploads; u; u = next) {
+	w->up_returned = false;
+	for (u = w->uploads; u && n < MP_ARRAY_LEN(done); u = next) {
 		next = u->next;
-		if (n < MP_ARRAY_LEN(done) && advance(w, u))
+		if (advance(w, u))
 			done[n++] = u->job;
-		else if (u->first)
-			atomic_store(&w->spilled, true);
+		else
+			left |= u->first != NULL;
 	}
+	again = u || w->up_returned;
+	if (left || again)
+		atomic_store(&w->spilled, true);
 	pthread_mutex_unlock(&w->upload_lock);
 	while (n)
 		mp_exec_loose(done[--n]);
+	return again;
+}
+
+/*
+ * Pinned chunks have come free, or an upload's turn has come: spilled chunks may move into
+ * them.  Whoever brings that about calls this afterwards, so that none is left behind: a
+ * chunk that finds no pinned one is in the list and `spilled` is set before upload_lock is
+ * let go, and every pinned one is free, in flight (its wait calls this), in the reader's
+ * hand (it will be filed), or in the list of an upload that cannot go on (it is taken).
+ */
+void mp_upload_spilled(struct mp_worker *w)
+{
+	while (atomic_load(&w->spilled) && advance_all(w))
+		;
 }
 
 /*
@@ -196,6 +279,7 @@ int mp_upload_frame(struct mp_worker *w, const struct mp_frame *f, struct chunk 
 {
 	struct mp_job *job = NULL;
 	struct upload *u;
+	bool returned;
 	int r = 0;
 
 	c->n = f->length;
@@ -220,11 +304,14 @@ int mp_upload_frame(struct mp_worker *w, const struct mp_frame *f, struct chunk 
 		if (!r && advance(w, u))
 			job = u->job;
 	}
+	returned = w->up_returned;
 	pthread_mutex_unlock(&w->upload_lock);
 	if (r && (!u || u->tail != &c->next))
 		mp_stage_give(&w->up, c);
 	if (job)
 		mp_exec_loose(job);
+	if (returned)
+		mp_upload_spilled(w);
 	return r;
 }
 
@@ -300,6 +387,43 @@ static void start(struct mp_worker *w, struct upload *u)
 	pthread_mutex_unlock(&w->upload_lock);
 	if (done)
 		mp_exec_loose(job);
+	mp_upload_spilled(w);
+}
+
+static void turn_come(struct mp_worker *w, struct wait *wt, CUresult status)
+{
+	struct turn *t = wt->arg;
+	struct upload *u;
+
+	pthread_mutex_lock(&w->upload_lock);
+	w->up_ahead -= t->ahead;
+	u = find(w, wt->ticket);
+	if (u && u->ahead == t) {
+		u->turn = true;
+		u->ahead = NULL;
+	}
+	atomic_store(&w->spilled, true);
+	pthread_mutex_unlock(&w->upload_lock);
+	free(t);
+	mp_upload_spilled(w);
+}
+
+/*
+ * The side stream waits for the target stream, which may wait for what another upload
+ * brings: so only some of the pinned chunks go ahead of their turn.  -1: no memory.
+ */
+static int turn_wait(struct mp_job *job, struct upload *u)
+{
+	struct mp_worker *w = job->w;
+
+	u->turn = w->drv.cuStreamQuery && w->drv.cuStreamQuery(job->stream->handle) != CUDA_ERROR_NOT_READY;
+	if (u->turn)
+		return 0;
+	u->ahead = calloc(1, sizeof(*u->ahead));
+	if (!u->ahead)
+		return -1;
+	mp_wait_add(w, job->ctx, &job->stream->q, job->stream->handle, turn_come, u->ahead, job->ticket, 0);
+	return 0;
 }
 
 static void pull_passed(struct mp_worker *w, struct wait *wt, CUresult status)
@@ -326,6 +450,8 @@ CUresult mp_upload_bulk(struct mp_job *job, CUdeviceptr dst, size_t n, bool sync
 		return CUDA_ERROR_INVALID_VALUE;
 	}
 	job->state = u;
+	if (turn_wait(job, u))
+		return CUDA_ERROR_OUT_OF_MEMORY;
 	if (job->rec->flags & MP_REC_PULL)
 		mp_wait_behind(w, job->ctx, &job->stream->q, job->stream->handle, pull_passed, NULL, job->ticket, 0);
 	start(w, u);
