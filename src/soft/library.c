@@ -61,10 +61,8 @@ CUresult cuLibraryLoadData(CUlibrary *library, const void *code, CUjit_option *j
 	if (!library || !code || (numJitOptions && (!jitOptions || !jitOptionsValues)) ||
 	    (numLibraryOptions && (!libraryOptions || !libraryOptionValues)))
 		return CUDA_ERROR_INVALID_VALUE;
-	r = mp_capture_unsafe();
-	if (r)
-		return r;
-	/* All soft devices have one capability: what fits the first fits all. */
+	/* Not unsafe during a capture: the runtime loads at a kernel's first launch, which may be captured.
+	   All soft devices have one capability: what fits the first fits all. */
 	mp_context_current(&ctx);
 	mp_jit_parse(&j, numJitOptions, jitOptions, jitOptionsValues);
 	lib = mp_handle_new(MP_LIBRARY, sizeof(*lib));

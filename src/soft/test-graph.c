@@ -228,6 +228,7 @@ MP_TEST(capture_rules)
 	CUevent e, f;
 	CUdeviceptr d;
 	CUgraph g;
+	CUlibrary lib;
 	pthread_t thread;
 
 	other.ctx = fixture_context();
@@ -252,6 +253,13 @@ MP_TEST(capture_rules)
 	MP_OK(cuThreadExchangeStreamCaptureMode(&mode));
 	MP_OK(cuStreamEndCapture(s, &g));
 	MP_OK(cuGraphDestroy(g));
+	/* The runtime loads a library at the first launch of one of its kernels, captured or not. */
+	MP_OK(cuStreamBeginCapture_v2(s, CU_STREAM_CAPTURE_MODE_GLOBAL));
+	MP_OK(cuLibraryLoadData(&lib, ".version 8.0\n.target sm_75\n.address_size 64\n"
+				".entry k() { ret; }\n", NULL, NULL, 0, NULL, NULL, 0));
+	MP_OK(cuStreamEndCapture(s, &g));
+	MP_OK(cuGraphDestroy(g));
+	MP_OK(cuLibraryUnload(lib));
 	/* Another thread, against a global capture and a thread-local one. */
 	MP_OK(cuStreamBeginCapture_v2(s, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
 	pthread_create(&thread, NULL, other_thread, &other);
