@@ -731,6 +731,7 @@ bool insn_is_sync(const struct mp_ptx_insn *i)
 	switch (i->op) {
 	case MP_PTX_OP_BAR:
 	case MP_PTX_OP_BARRIER:
+		return !mp_ptx_has(i, MP_PTX_W_CLUSTER) || !mp_ptx_has(i, MP_PTX_W_ARRIVE);
 	case MP_PTX_OP_SHFL:
 	case MP_PTX_OP_VOTE:
 	case MP_PTX_OP_MATCH:

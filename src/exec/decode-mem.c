@@ -249,6 +249,32 @@ static void isspacep(struct decode *d)
 										       : GENERIC_SHARED;
 }
 
+/* mapa: the place of another block's shared memory; getctarank: whose a place is (9.7.9.23, 24) */
+static void cluster_address(struct decode *d)
+{
+	const struct mp_ptx_insn *in = d->insn;
+	bool map = in->op == MP_PTX_OP_MAPA, window = has(d, MP_PTX_W_SHARED_CLUSTER);
+	unsigned size = in->ntypes ? mp_ptx_type_size(in->types[0]) : 0;
+	uint32_t dst, a, b = 0;
+	struct op *o;
+
+	if (in->nops != (map ? 3u : 2u) || (size != 4 && size != 8)) {
+		decode_refuse(d, "the wrong operands");
+		return;
+	}
+	dst = decode_dst(d, &in->ops[0], map ? size : 4);
+	if (!map && in->ops[1].kind == MP_PTX_REG)
+		size = decode_reg_size(d, in->ops[1].reg);
+	a = decode_src(d, &in->ops[1], size, false);
+	if (map)
+		b = decode_src(d, &in->ops[2], 4, false);
+	o = decode_op(d, size == 4 ? map ? "mapa.32" : "getctarank.32" : map ? "mapa.64" : "getctarank.64");
+	o->d = dst;
+	o->a = a;
+	o->b = b;
+	o->x = window;
+}
+
 /* atom and red (9.7.13.5, 6) */
 static void atomic(struct decode *d)
 {
@@ -330,6 +356,10 @@ void decode_memory(struct decode *d)
 		return;
 	case MP_PTX_OP_CVTA:
 		cvta(d);
+		return;
+	case MP_PTX_OP_MAPA:
+	case MP_PTX_OP_GETCTARANK:
+		cluster_address(d);
 		return;
 	case MP_PTX_OP_ISSPACEP:
 		isspacep(d);

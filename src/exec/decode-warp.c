@@ -34,7 +34,13 @@ static void barrier(struct decode *d)
 		return;
 	}
 	if (has(d, MP_PTX_W_CLUSTER)) {
-		decode_refuse(d, "barriers of clusters are not carried");
+		bool arrive = has(d, MP_PTX_W_ARRIVE);
+
+		if (in->nops)
+			decode_refuse(d, "a barrier of the cluster has no operands");
+		o = decode_op(d, arrive ? "cluster.arrive" : NULL);
+		if (!arrive)
+			o->kind = K_CLUSTER;
 		return;
 	}
 	if (in->nops < 1u + red || n > 2u + red) {

@@ -134,6 +134,7 @@ struct mp_exec_kernel_info {
 	uint32_t nparams, param_bytes;	 /* parameters, and the size of their block */
 	const uint32_t *param_offset, *param_size;
 	uint32_t maxntid[3], reqntid[3]; /* 0 = not stated */
+	uint32_t cluster[3];	/* .reqnctapercluster; 0 = not stated */
 	uint32_t minnctapersm;
 	uint32_t static_shared, local_bytes, const_bytes;
 	uint32_t registers;		 /* 32-bit registers a thread, estimated; at most 255 */

@@ -123,6 +123,12 @@ char *warp_translate(struct warp *w, uint32_t lane, uint64_t addr, size_t n, boo
 		return (char *)(uintptr_t)addr;
 	switch (addr & ~(GENERIC_SPAN - 1)) {
 	case GENERIC_SHARED:
+		if (off >> SHARED_RANK_SHIFT) { /* mapa's: rank + 1 above the offset */
+			if (off >> SHARED_RANK_SHIFT > c->cluster->n)
+				break;
+			c = c->cluster->cta[(off >> SHARED_RANK_SHIFT) - 1];
+			off &= (1ull << SHARED_RANK_SHIFT) - 1;
+		}
 		if (off <= c->shared_bytes && c->shared_bytes - off >= n)
 			return c->shared + off;
 		break;

@@ -366,7 +366,7 @@ static void turn(struct mp_exec *e, struct grid *g, unsigned *idle)
 	pthread_mutex_lock(&e->lock);
 	g->running--;
 	g->done_blocks += done;
-	e->stats.blocks += done;
+	e->stats.blocks += done * g->cluster;
 	stats_take(e, g, c);
 	switch (r) {
 	case RUN_FAULT:
@@ -507,8 +507,13 @@ static bool shape_ok(const struct mp_exec_grid *g)
 
 	for (i = 0; i < 3; i++)
 		if (!g->grid[i] || !g->block[i] || !g->cluster[i] || g->grid[i] > INT32_MAX ||
-		    g->block[i] > 1024 || g->grid[i] % g->cluster[i])
+		    g->block[i] > 1024)
 			return false;
+	for (i = 0; i < 3; i++)
+		if (g->grid[i] % g->cluster[i] || g->cluster[i] > CLUSTER_MAX)
+			return false;
+	if (g->cluster[0] * g->cluster[1] * g->cluster[2] > CLUSTER_MAX)
+		return false;
 	return g->block[0] * g->block[1] * g->block[2] <= 1024 && g->grid[1] <= 65535 &&
 	       g->grid[2] <= 65535 && g->dynamic_shared <= 1u << 24;
 }
@@ -525,11 +530,6 @@ static enum mp_exec_outcome grid_new(struct mp_exec *e, const struct mp_exec_gri
 		return o;
 	if (!shape_ok(in))
 		return MP_EXEC_UNSUPPORTED;
-	if (in->cluster[0] * in->cluster[1] * in->cluster[2] > 1) {
-		mp_log(MP_LOG_ERROR, "exec", "kernel", "name=%s clusters are not carried",
-		       in->kernel->info.name);
-		return MP_EXEC_UNSUPPORTED;
-	}
 	if (e->lanes == LANES)
 		tier2_code(in->kernel, in->block, true);
 	g = calloc(1, sizeof(*g));
@@ -551,7 +551,8 @@ static enum mp_exec_outcome grid_new(struct mp_exec *e, const struct mp_exec_gri
 		memcpy(g->workspace, &(uint32_t){8}, 4);
 	if (g->params_bytes)
 		memcpy(g->params, in->params, g->params_bytes);
-	g->nblocks = (uint64_t)in->grid[0] * in->grid[1] * in->grid[2];
+	g->cluster = in->cluster[0] * in->cluster[1] * in->cluster[2];
+	g->nblocks = (uint64_t)in->grid[0] * in->grid[1] * in->grid[2] / g->cluster;
 	g->threads = in->block[0] * in->block[1] * in->block[2];
 	g->lanes = e->lanes;
 	g->warps = (g->threads + g->lanes - 1) / g->lanes;
@@ -559,6 +560,7 @@ static enum mp_exec_outcome grid_new(struct mp_exec *e, const struct mp_exec_gri
 					     : g->program->static_shared;
 	per_sm = (in->warps_per_sm ? in->warps_per_sm : 48) / g->warps;
 	g->max_resident = (in->sm_count ? in->sm_count : 16) * (per_sm ? per_sm : 1);
+	g->max_resident = (g->max_resident + g->cluster - 1) / g->cluster;
 	g->parked_last = &g->parked;
 	*ret_grid = g;
 	return MP_EXEC_OK;
@@ -599,6 +601,7 @@ enum mp_exec_outcome grid_child(struct grid *p, const struct mp_exec_grid *in,
 		g->space = p->space;
 		g->exec = e;
 		g->copy = *copy;
+		g->cluster = 1;
 		g->parked_last = &g->parked;
 	} else {
 		o = grid_new(e, in, &g);

@@ -142,6 +142,7 @@ static struct mp_exec_kernel *kernel_new(struct mp_exec_module *m, struct mp_ptx
 	k->info.param_size = layout + f->nparams;
 	memcpy(k->info.maxntid, f->maxntid, sizeof(f->maxntid));
 	memcpy(k->info.reqntid, f->reqntid, sizeof(f->reqntid));
+	memcpy(k->info.cluster, f->reqncluster, sizeof(f->reqncluster));
 	k->info.minnctapersm = f->minnctapersm;
 	k->info.ptx_version = m->ptx.version;
 	k->info.target = m->ptx.target;

@@ -113,3 +113,33 @@ HANDLER("elect")
 	if (o->d2 != SLOT_NONE)
 		pred_write(w, o->d2, 1u << leader);
 }
+
+HANDLER("cluster.arrive") { cluster_arrive(w, w->mask); }
+
+/*
+ * mapa and getctarank: x = addresses are of the shared window, not generic.  A
+ * plain address is the block's own; a mapped one has rank + 1 in the bits above
+ * the offset.
+ */
+#define MAPA(T, name)                                                                              \
+	HANDLER("mapa." name)                                                                      \
+	{                                                                                          \
+		const T *a = slot(w, o->a);                                                        \
+		const u32 *b = slot(w, o->b);                                                      \
+		T at[LANES];                                                                       \
+		EACH at[l] = (a[l] & ~((T)0xff << SHARED_RANK_SHIFT)) |                            \
+			     (T)((b[l] + 1) & 0xff) << SHARED_RANK_SHIFT;                          \
+		BODY(T, (void)0, at[l])                                                            \
+	}                                                                                          \
+	HANDLER("getctarank." name)                                                                \
+	{                                                                                          \
+		const T *a = slot(w, o->a);                                                        \
+		u32 own = w->cta->rank;                                                            \
+		BODY(u32, u32 x = (u32)a[l] >> SHARED_RANK_SHIFT, x ? x - 1 : own)                 \
+	}
+MAPA(u32, "32")
+MAPA(u64, "64")
+
+/* An address of the shared window as a generic one, the rank included. */
+OP1("shared.generic.32", u64, u32, GENERIC_SHARED | x)
+OP1("shared.generic.64", u64, u64, GENERIC_SHARED | (x & (GENERIC_SPAN - 1)))

@@ -348,6 +348,37 @@ void barrier_pass(struct warp *w, const struct op *o, uint32_t m)
 	}
 }
 
+/* ---- The barrier of the cluster (9.7.13.2) ---- */
+
+static void cluster_check(struct cluster *k)
+{
+	uint32_t i, n;
+
+	if (!k->arrived || k->arrived < k->live)
+		return;
+	k->arrived = 0;
+	k->phases++;
+	for (n = 0; n < k->n; n++)
+		for (i = 0; i < k->cta[n]->nwarps; i++) {
+			struct warp *w = &k->cta[n]->warps[i];
+
+			if (w->cluster_waits)
+				w->waiting = false;
+			w->cluster_waits = 0;
+		}
+}
+
+void cluster_arrive(struct warp *w, uint32_t m)
+{
+	struct cluster *k = w->cta->cluster;
+
+	if (w->cluster_waits & m) /* twice without a wait between */
+		warp_fault(w, (uint32_t)__builtin_ctz(m), MP_EXEC_ILLEGAL_INSTRUCTION, 0);
+	w->cluster_waits |= m;
+	k->arrived += (uint32_t)__builtin_popcount(m);
+	cluster_check(k);
+}
+
 void lanes_exit(struct warp *w, uint32_t m)
 {
 	struct cta *c = w->cta;
@@ -355,6 +386,12 @@ void lanes_exit(struct warp *w, uint32_t m)
 
 	w->live &= ~m;
 	c->live_threads -= (uint32_t)__builtin_popcount(m);
+	c->cluster->live -= (uint32_t)__builtin_popcount(m);
+	if (w->cluster_waits & m) { /* it had arrived and does not wait */
+		c->cluster->arrived -= (uint32_t)__builtin_popcount(w->cluster_waits & m);
+		w->cluster_waits &= ~m;
+	}
+	cluster_check(c->cluster);
 	for (i = 0; i < MP_ARRAY_LEN(c->bars); i++)
 		if (c->bars[i].arrived)
 			barrier_check(c, i);
@@ -399,6 +436,9 @@ static bool choose_in(struct warp *w, struct frame *f, uint32_t from, bool force
 		switch (c->blocks[b].sync) {
 		case K_BAR:
 			lanes &= ~w->arrived;
+			break;
+		case K_CLUSTER:
+			lanes &= ~w->cluster_waits;
 			break;
 		case K_WARPSYNC:
 			lanes = group_ready(w, f, o, lanes, force);
@@ -488,6 +528,8 @@ static inline bool sync_ready(const struct warp *w, const struct code *c, uint32
 
 	if (c->blocks[b].sync == K_BAR)
 		return true;
+	if (c->blocks[b].sync == K_CLUSTER)
+		return !(m & w->cluster_waits);
 	return m == w->live && !(m & ~((const uint32_t *)slot(w, o->e))[__builtin_ctz(m)]);
 }
 
@@ -560,6 +602,8 @@ run:
 			continue;
 		case K_WARPBAR:
 			w->warp_released &= ~m;
+			continue;
+		case K_CLUSTER:
 			continue;
 		case K_BAR:
 			if (m & w->released) {
@@ -723,12 +767,16 @@ static void layout(const struct grid *g, struct layout *y)
 	y->total = at;
 }
 
+/* Of a cluster: the blocks' memory one after another, then the blocks but the first. */
 size_t cta_bytes(const struct grid *g)
 {
 	struct layout y;
 
 	layout(g, &y);
-	return y.total;
+	if (g->cluster == 1)
+		return y.total;
+	return mp_align_up(y.total, 64) * g->cluster +
+	       mp_align_up(sizeof(struct cta), 64) * (g->cluster - 1);
 }
 
 static void warp_tids(struct warp *w, const struct grid *g)
@@ -744,34 +792,46 @@ static void warp_tids(struct warp *w, const struct grid *g)
 	}
 }
 
-void cta_start(struct cta *c, struct grid *g, uint64_t linear)
+/* Where the rank-th block of a unit lies in the grid, x fastest (5.1 of the guide's clusters). */
+static void block_place(struct cta *c, const struct grid *g, uint64_t unit, uint32_t rank)
 {
-	const struct mp_jit_code *compiled = g->lanes == LANES ? tier2_code(g->g.kernel, g->g.block, false) : NULL;
+	uint64_t at = unit;
+	uint32_t i, r = rank;
+
+	for (i = 0; i < 3; i++) {
+		uint32_t d = g->g.cluster[i], n = g->g.grid[i] / d;
+
+		c->id[i] = (uint32_t)(at % n) * d + r % d;
+		at /= n;
+		r /= d;
+	}
+	c->rank = rank;
+	c->linear = c->id[0] + (uint64_t)g->g.grid[0] * (c->id[1] + (uint64_t)g->g.grid[1] * c->id[2]);
+}
+
+static void block_start(struct cta *c, struct grid *g, char *memory, bool again)
+{
+	/* Compiled code knows one block's shared memory only. */
+	const struct mp_jit_code *compiled =
+		g->lanes == LANES && g->cluster == 1 ? tier2_code(g->g.kernel, g->g.block, false) : NULL;
 	struct layout y;
 	uint32_t i;
-	bool again = c->tid_serial == g->serial;
 
 	layout(g, &y);
-	assert(c->memory_bytes >= y.total);
 	c->grid = g;
-	c->linear = linear;
-	c->id[0] = (uint32_t)(linear % g->g.grid[0]);
-	c->id[1] = (uint32_t)(linear / g->g.grid[0] % g->g.grid[1]);
-	c->id[2] = (uint32_t)(linear / g->g.grid[0] / g->g.grid[1]);
 	c->nwarps = g->warps;
 	c->nthreads = c->live_threads = g->threads;
-	c->warps = (struct warp *)(c->memory + y.warps);
-	c->shared = c->memory + y.shared;
+	c->warps = (struct warp *)(memory + y.warps);
+	c->shared = memory + y.shared;
 	c->shared_bytes = y.shared_bytes;
 	c->local_stride = y.local_stride;
 	memset(c->bars, 0, sizeof(c->bars));
 	memset(&c->fault, 0, sizeof(c->fault));
 	c->next_warp = 0;
 	c->slices = 0;
-	c->rank = 0;
 	for (i = 0; i < c->nwarps; i++) {
 		struct warp *w = &c->warps[i];
-		struct frame *f = (struct frame *)(c->memory + y.frames + i * y.frame_each);
+		struct frame *f = (struct frame *)(memory + y.frames + i * y.frame_each);
 		uint32_t left = g->threads - i * g->lanes;
 
 		/* tid, at the end of the struct, outlives a reuse by the same grid */
@@ -783,7 +843,7 @@ void cta_start(struct cta *c, struct grid *g, uint64_t linear)
 		if (left > g->lanes)
 			left = g->lanes;
 		w->live = w->born = left == LANES ? FULL : (1u << left) - 1;
-		w->local = c->memory + y.local + (size_t)i * LANES * y.local_stride;
+		w->local = memory + y.local + (size_t)i * LANES * y.local_stride;
 		w->base[1] = g->program->pool;
 		frame_layout(f, &g->program->codes[0], (char *)f + mp_align_up(sizeof(*f), 64));
 		f->mask = w->live;
@@ -791,20 +851,48 @@ void cta_start(struct cta *c, struct grid *g, uint64_t linear)
 		f->bytes = 0;
 		w->frames = w->frame = w->entry_frame = f;
 	}
-	c->tid_serial = g->serial;
-	c->tier2 = (struct tier2_warp *)(c->memory + y.tier2);
+	c->tier2 = (struct tier2_warp *)(memory + y.tier2);
 	if (compiled && tier2_start(c, compiled))
 		return;
 	for (i = 0; i < c->nwarps; i++)
 		enter(c->warps[i].frame, 0, c->warps[i].live);
 }
 
-void cta_end(struct cta *c)
+void cta_start(struct cta *c, struct grid *g, uint64_t unit)
+{
+	struct cluster *k = &c->own_cluster;
+	bool again = c->tid_serial == g->serial;
+	struct layout y;
+	uint32_t i;
+
+	assert(c->memory_bytes >= cta_bytes(g) && g->cluster <= CLUSTER_MAX);
+	layout(g, &y);
+	k->n = g->cluster;
+	k->live = g->cluster * g->threads;
+	k->arrived = k->phases = 0;
+	for (i = 0; i < k->n; i++) {
+		struct cta *p = c;
+
+		if (i) {
+			p = (struct cta *)(c->memory + mp_align_up(y.total, 64) * k->n +
+					   mp_align_up(sizeof(*p), 64) * (i - 1));
+			memset(p, 0, sizeof(*p));
+		}
+		p->cluster = k;
+		k->cta[i] = p;
+		block_place(p, g, unit, i);
+		block_start(p, g, c->memory + mp_align_up(y.total, 64) * i, again);
+	}
+	c->tid_serial = g->serial;
+}
+
+
+static void block_end(struct cta *c, struct cta *p)
 {
 	uint32_t i;
 
-	for (i = 0; i < c->nwarps; i++) {
-		struct warp *w = &c->warps[i];
+	for (i = 0; i < p->nwarps; i++) {
+		struct warp *w = &p->warps[i];
 		struct frame *f, *next;
 
 		for (f = w->frames; f; f = next) {
@@ -821,6 +909,14 @@ void cta_end(struct cta *c)
 	}
 }
 
+void cta_end(struct cta *c)
+{
+	uint32_t i;
+
+	for (i = 0; i < c->cluster->n; i++)
+		block_end(c, c->cluster->cta[i]);
+}
+
 /* Fill in where and why; the warp's registers are still as they were. */
 static void fault_describe(struct cta *c, struct warp *w)
 {
@@ -833,7 +929,7 @@ static void fault_describe(struct cta *c, struct warp *w)
 		w->op = &w->entry_frame->code->ops[w->tier2->ctx.op];
 	f->outcome = w->fault;
 	f->address = w->fault_address;
-	memcpy(f->block, c->id, sizeof(f->block));
+	memcpy(f->block, w->cta->id, sizeof(f->block));
 	f->thread[0] = w->tid[0][w->fault_lane & 31];
 	f->thread[1] = w->tid[1][w->fault_lane & 31];
 	f->thread[2] = w->tid[2][w->fault_lane & 31];
@@ -862,25 +958,29 @@ enum run_result cta_run(struct cta *c, uint64_t ticks)
 	}
 	for (;;) {
 		bool spin = true;
-		uint32_t i;
+		uint32_t i, n, phases = c->cluster->phases;
 
-		for (i = 0; i < c->nwarps; i++) {
-			struct warp *w = &c->warps[i];
+		for (n = 0; n < c->cluster->n; n++) {
+			struct cta *p = c->cluster->cta[n];
 
-			if (w->done || w->waiting)
-				continue;
-			*in_hand = w;
-			switch (w->tier2 ? tier2_run(w) : warp_run(w)) {
-			case RUN_YIELD:
-			case RUN_DONE:
-				spin = false;
-				break;
-			default:
-				break;
+			for (i = 0; i < p->nwarps; i++) {
+				struct warp *w = &p->warps[i];
+
+				if (w->done || w->waiting)
+					continue;
+				*in_hand = w;
+				switch (w->tier2 ? tier2_run(w) : warp_run(w)) {
+				case RUN_YIELD:
+				case RUN_DONE:
+					spin = false;
+					break;
+				default:
+					break;
+				}
 			}
 		}
 		*in_hand = NULL;
-		if (!c->live_threads) {
+		if (!c->cluster->live) {
 			fault_jump = NULL;
 			return RUN_DONE;
 		}
@@ -893,9 +993,12 @@ enum run_result cta_run(struct cta *c, uint64_t ticks)
 			fault_jump = NULL;
 			return RUN_FAULT;
 		}
-		for (i = 0; spin && i < c->nwarps; i++)
-			if (c->warps[i].released) /* a barrier opened: not a spin */
-				spin = false;
+		if (phases != c->cluster->phases) /* a barrier opened: not a spin */
+			spin = false;
+		for (n = 0; spin && n < c->cluster->n; n++)
+			for (i = 0; spin && i < c->cluster->cta[n]->nwarps; i++)
+				if (c->cluster->cta[n]->warps[i].released)
+					spin = false;
 		if (spin || __builtin_ia32_rdtsc() - start > ticks) {
 			fault_jump = NULL;
 			return spin ? RUN_SPIN : RUN_YIELD;

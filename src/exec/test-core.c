@@ -232,4 +232,53 @@ MP_TEST(waiting_kernels)
 	mp_exec_module_free(m);
 }
 
+/* Blocks of a cluster read and change each other's shared memory between two of its barriers (9.7.13.2). */
+MP_TEST(clusters)
+{
+	static const char text[] = HEAD
+		".visible .entry k(.param .u64 out) { .reg .pred %p<3>; .reg .b32 %r<20>; .reg .b64 %d<9>;\n"
+		".shared .align 4 .b32 pad[8]; .shared .align 4 .b32 s[64]; ld.param.u64 %d1,[out];\n"
+		"mov.u32 %r1,%tid.x; shl.b32 %r2,%r1,2; mov.u32 %r3,s; add.s32 %r3,%r3,%r2;\n"
+		"mov.u32 %r4,%cluster_ctarank; mad.lo.s32 %r5,%r4,1000,%r1; st.shared.u32 [%r3],%r5;\n"
+		"barrier.cluster.arrive; barrier.cluster.wait;\n"
+		"mov.u32 %r6,%cluster_nctarank; add.s32 %r7,%r4,1; rem.u32 %r7,%r7,%r6;\n"
+		"mapa.shared::cluster.u32 %r8,%r3,%r7; ld.shared::cluster.u32 %r9,[%r8];\n"
+		"getctarank.shared::cluster.u32 %r10,%r8; mad.lo.s32 %r9,%r10,100000,%r9;\n"
+		"cvt.u64.u32 %d2,%r3; cvta.shared.u64 %d3,%d2; mapa.u64 %d4,%d3,%r7;\n"
+		"barrier.cluster.arrive; barrier.cluster.wait;\n"
+		"atom.add.u32 %r11,[%d4],500; barrier.cluster.arrive; barrier.cluster.wait;\n"
+		"ld.shared.u32 %r12,[%r3]; mov.u32 %r13,%ctaid.x; mov.u32 %r14,%nctaid.x; mov.u32 %r15,%ctaid.y;\n"
+		"mad.lo.s32 %r13,%r15,%r14,%r13; mad.lo.s32 %r13,%r13,64,%r1; mul.wide.u32 %d5,%r13,8;\n"
+		"add.s64 %d6,%d1,%d5; st.global.v2.u32 [%d6],{%r9,%r12}; ret; }";
+	struct mp_exec_grid g = {.grid = {4, 6, 1}, .block = {64, 1, 1}, .cluster = {2, 3, 1},
+				 .space = &space, .done = test_done};
+	struct mp_exec_module *m;
+	struct test_wait w = {0};
+	uint32_t *out, i, bad = 0;
+	uint64_t p;
+
+	device_reset();
+	m = module_of(text);
+	out = device_new(24 * 64 * 8);
+	p = (uintptr_t)out;
+	pthread_mutex_init(&w.lock, NULL);
+	pthread_cond_init(&w.cond, NULL);
+	g.kernel = mp_exec_module_find(m, "k");
+	g.params = &p;
+	g.arg = &w;
+	MP_CHECK_EQ(mp_exec_submit(engine, &g), 0);
+	if (mp_test_failures)
+		return;
+	MP_CHECK_EQ(finish(&w), 0);
+	for (i = 0; i < 24 * 64; i++) {
+		uint32_t x = i / 64 % 4, y = i / 256, t = i % 64, rank = x % 2 + y % 3 * 2, next = (rank + 1) % 6;
+
+		bad += out[2 * i] != next * 101000 + t || out[2 * i + 1] != rank * 1000 + t + 500;
+	}
+	MP_CHECK_EQ(bad, 0);
+	g.cluster[0] = 3; /* does not divide the grid */
+	MP_CHECK_EQ(mp_exec_submit(engine, &g), MP_EXEC_UNSUPPORTED);
+	mp_exec_module_free(m);
+}
+
 MP_TEST_MAIN()

@@ -199,6 +199,9 @@ const char *tier2_describe(const struct program *own, const struct program *firs
 	for (i = 0; i < c->nops; i++) {
 		const struct call_site *s = c->ops[i].kind == K_CALL ? c->ops[i].ref : NULL;
 
+		if (c->ops[i].kind == K_CLUSTER)
+			return "a barrier of the cluster";
+
 		if (s && !s->external)
 			return "it calls functions";
 	}

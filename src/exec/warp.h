@@ -55,6 +55,7 @@ enum op_kind {
 	K_WARPBAR,  /* the same, without data: bar.warp.sync */
 	K_TRAP,
 	K_YIELD, /* nanosleep */
+	K_CLUSTER, /* first of its block: wait for the cluster's barrier */
 };
 
 struct op {
@@ -168,6 +169,7 @@ struct warp {
 	uint32_t sweep;	       /* fairness: take blocks from here on */
 	int32_t budget;
 	bool done, waiting;
+	uint32_t cluster_waits; /* lanes that came to the cluster's barrier, which is not complete */
 	uint32_t bar_result[LANES];
 	uint8_t bar_id[LANES];
 	uint32_t bar_one;	    /* number of the barrier that all arrived lanes are at, or BAR_MIXED */
@@ -195,6 +197,15 @@ struct barrier {
 
 struct grid;
 
+#define CLUSTER_MAX 16
+
+/* Blocks that run on one host thread and see each other's shared memory; a block without a cluster is one. */
+struct cluster {
+	uint32_t n, arrived, live; /* blocks; threads at the barrier, and all that have not exited */
+	uint32_t phases;	   /* that have completed */
+	struct cta *cta[CLUSTER_MAX]; /* by rank */
+};
+
 struct cta {
 	struct grid *grid;
 	struct cta *next;
@@ -211,7 +222,7 @@ struct cta {
 	uint32_t next_warp;
 	uint32_t slices;
 	struct mp_exec_fault fault;
-	struct cluster *cluster;
+	struct cluster *cluster, own_cluster; /* the first block's is everyone's */
 	uint32_t rank;
 	uint32_t launch_error; /* of device-side launches: a cudaError_t */
 	uint64_t tid_serial; /* of the grid that the warps' tid were made for */
@@ -228,6 +239,7 @@ struct grid {
 	struct program *program;
 	const struct mp_exec_space *space;
 	struct mp_exec *exec;
+	uint32_t cluster; /* blocks of a cluster, which are started and run as one: `block` below */
 	uint64_t nblocks, next_block, done_blocks; /* next_block under the engine's lock or atomically */
 	uint32_t threads, warps, total_shared, lanes; /* lanes: threads of a warp, 32 or, in tests, 1 */
 	uint32_t resident, max_resident, running;
@@ -326,6 +338,8 @@ uint32_t flow_order(struct mp_arena *a, uint32_t n, const uint32_t *succ_at, con
 /* ---- Running ---- */
 
 enum run_result warp_run(struct warp *w);
+/* Lanes m come to the barrier of their cluster (9.7.13.2). */
+void cluster_arrive(struct warp *w, uint32_t m);
 size_t cta_bytes(const struct grid *g);
 void cta_start(struct cta *c, struct grid *g, uint64_t linear);
 void cta_end(struct cta *c);

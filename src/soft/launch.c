@@ -225,6 +225,24 @@ static CUresult prepare(struct CUfunc_st *f)
 	return mp_exec_result(o);
 }
 
+/* A kernel that states its cluster is launched with it, and with no other. */
+static CUresult cluster_stated(struct mp_work_kernel *k)
+{
+	const uint32_t *c = k->function->info->cluster;
+	int i;
+
+	if (!c[0] && !c[1] && !c[2])
+		return CUDA_SUCCESS;
+	for (i = 0; i < 3; i++) {
+		uint32_t want = c[i] ? c[i] : 1;
+
+		if (k->cluster[i] != 1 && k->cluster[i] != want)
+			return CUDA_ERROR_INVALID_CLUSTER_SIZE;
+		k->cluster[i] = want;
+	}
+	return CUDA_SUCCESS;
+}
+
 static CUresult launch(struct mp_work *w, CUfunction f, CUstream h, const CUlaunchAttribute *attrs,
 		       unsigned nattrs, void **params, void **extra)
 {
@@ -247,6 +265,8 @@ static CUresult launch(struct mp_work *w, CUfunction f, CUstream h, const CUlaun
 	w->ctx = s->ctx;
 	k->priority = s->priority;
 	r = mp_launch_attributes(k, attrs, nattrs);
+	if (!r)
+		r = cluster_stated(k);
 	if (!r)
 		r = mp_launch_check(s->ctx, k);
 	/* A null device takes the launch, checked, and has nothing to do. */
