@@ -6,7 +6,9 @@
 #include "base/log.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +18,40 @@
 static const char *const level_name[] = {"none", "error", "warn", "info", "debug"};
 static enum mp_log_level log_level;
 static int log_fd = 2;
+
+#define KEPT	  2000
+#define KEPT_SIZE 512
+
+static struct {
+	pthread_mutex_t lines;
+	char (*line)[KEPT_SIZE]; /* NULL: nothing is kept */
+	uint64_t next;
+} kept = {.lines = PTHREAD_MUTEX_INITIALIZER};
+
+void mp_log_keep(void)
+{
+	kept.line = calloc(KEPT, sizeof(*kept.line));
+}
+
+static void line_keep(const char *line)
+{
+	pthread_mutex_lock(&kept.lines);
+	snprintf(kept.line[kept.next++ % KEPT], KEPT_SIZE, "%.*s", KEPT_SIZE - 1, line);
+	pthread_mutex_unlock(&kept.lines);
+}
+
+void mp_log_tail(unsigned n, void (*each)(void *arg, const char *line), void *arg)
+{
+	uint64_t i;
+
+	pthread_mutex_lock(&kept.lines);
+	i = kept.next > KEPT ? kept.next - KEPT : 0;
+	if (kept.next - i > n)
+		i = kept.next - n;
+	for (; kept.line && i < kept.next; i++)
+		each(arg, kept.line[i % KEPT]);
+	pthread_mutex_unlock(&kept.lines);
+}
 
 void mp_log_open(enum mp_log_level fallback)
 {
@@ -65,6 +101,9 @@ void mp_log(enum mp_log_level level, const char *room, const char *event, const 
 	if (w > 0)
 		n += (size_t)w < sizeof(line) - n - 1 ? (size_t)w : sizeof(line) - n - 2;
 	line[n++] = '\n';
+	line[n] = 0;
+	if (kept.line)
+		line_keep(line);
 	while (write(log_fd, line, n) < 0)
 		break;
 }

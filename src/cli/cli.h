@@ -37,6 +37,7 @@ struct mp_cli {
 	/* token */
 	const char *client, *role, *output;
 	int64_t lifetime_s, overlap_s;
+	const char *passphrase; /* file of it */
 	int argc; /* what is left after the options */
 	char **argv;
 };
@@ -74,6 +75,11 @@ int mp_cli_use(struct mp_cli *c);
 int mp_cli_release(struct mp_cli *c);
 int mp_cli_server_add(struct mp_cli *c);
 int mp_cli_store_migrate(struct mp_cli *c);
+int mp_cli_backup(struct mp_cli *c);
+int mp_cli_restore(struct mp_cli *c);
+int mp_cli_logs(struct mp_cli *c);
+int mp_cli_support_bundle(struct mp_cli *c);
+int mp_cli_netperf(struct mp_cli *c);
 int mp_cli_ca(struct mp_cli *c);
 int mp_cli_server_list(struct mp_cli *c);
 int mp_cli_server_change(struct mp_cli *c);

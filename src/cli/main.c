@@ -32,6 +32,7 @@ const struct mp_option_row mp_options[] = {
 	{O_IDLE, 0, "idle", "T", "take devices back that had no work for so long"},
 	{O_BY, 0, "by", "WHAT", "client, user, host or program (client)"},
 	{O_SINCE, 0, "since", "T", "only the last such time: 30d"},
+	{O_PASSPHRASE, 0, "passphrase-file", "FILE", "the authority's key goes along, under the first line of FILE"},
 	{O_PRIORITY, 0, "priority", "P", "in the waiting line: low, normal or high (normal)"},
 	{O_PLACEMENT, 0, "placement", "P", "pack or spread (as the pool is set)"},
 	{O_OVERLAP, 0, "overlap", "T", "how long the old token still holds (24h)"},
@@ -83,6 +84,15 @@ const struct mp_command mp_commands[] = {
 	{"ca retire", "", "believe the newest authority only", mp_cli_ca, COMMON | BIT(O_JSON), 0, 0},
 	{"store migrate", "URL", "move the pool's state, from a file to etcd://HOST:PORT,...", mp_cli_store_migrate,
 	 COMMON | BIT(O_JSON), 1, 1},
+	{"backup", "FILE", "write what administrators have set to a new file", mp_cli_backup,
+	 COMMON | BIT(O_PASSPHRASE), 1, 1},
+	{"restore", "FILE", "put a backup back; nothing that was revoked revives", mp_cli_restore,
+	 COMMON | BIT(O_PASSPHRASE), 1, 1},
+	{"logs", "SERVER", "the last lines of a server's log", mp_cli_logs, COMMON | BIT(O_JSON), 1, 1},
+	{"support-bundle", "", "a directory with what helps to find a fault, without secrets", mp_cli_support_bundle,
+	 COMMON | BIT(O_OUTPUT), 0, 0},
+	{"netperf", "", "latency and bandwidth between here and the servers", mp_cli_netperf,
+	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"limit list", "", "limits, and what clients hold", mp_cli_limit_list,
 	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"limit set", "default|pool|CLIENT [DEVICES]", "how many devices at once, and how long idle",
@@ -188,6 +198,7 @@ static int option_take(struct mp_cli *c, const struct mp_option_row *o, const ch
 	case O_LINGER: good = mp_duration_parse(arg, &c->linger_s) && c->linger_s > 0; break;
 	case O_IDLE: good = mp_duration_parse(arg, &c->idle_s); break;
 	case O_PRINT_ENV: c->print_env = true; break;
+	case O_PASSPHRASE: c->passphrase = arg; break;
 	case O_PRIORITY:
 		c->priority = arg;
 		good = !strcmp(arg, "low") || !strcmp(arg, "normal") || !strcmp(arg, "high");
@@ -256,6 +267,21 @@ static int options_take(struct mp_cli *c, const struct mp_command *cmd, int argc
 	return 0;
 }
 
+/* Under that name the subcommands have other names; options are the same. */
+static void bitfusion_take(char **argv)
+{
+	static const char *const words[][2] = {{"list_gpus", "list"}, {"request_gpus", "request"},
+					       {"release_gpus", "release"}};
+	const char *slash = strrchr(argv[0], '/');
+	size_t i;
+
+	if (strcmp(slash ? slash + 1 : argv[0], "bitfusion"))
+		return;
+	for (i = 0; i < MP_ARRAY_LEN(words); i++)
+		if (!strcmp(argv[1], words[i][0]))
+			argv[1] = (char *)(uintptr_t)words[i][1];
+}
+
 int main(int argc, char **argv)
 {
 	struct mp_cli c = {.n = 1, .timeout_s = 1800, .lost_exit = -1, .idle_s = -1, .overlap_s = 86400};
@@ -269,6 +295,7 @@ int main(int argc, char **argv)
 		mp_cli_help(NULL);
 		return argc < 2 ? mp_code_row(MP_CODE_USAGE)->exit : 0;
 	}
+	bitfusion_take(argv);
 	if (!strcmp(argv[1], "--version"))
 		argv[1] = "version";
 	cmd = command_find(argc, argv, &words);

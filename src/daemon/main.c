@@ -526,6 +526,7 @@ int main(int argc, char **argv)
 	if (s.o.log)
 		setenv("MOTORPOOL_LOG", s.o.log, 0);
 	mp_log_open(s.o.demo ? MP_LOG_WARN : MP_LOG_INFO);
+	mp_log_keep();
 	limits_raise();
 	sigemptyset(&signals);
 	sigaddset(&signals, SIGTERM);

@@ -494,6 +494,47 @@ def test_health():
     check(b.returncode == 86 and "fail" in b.stdout and "start motorpoold" in b.stdout, "and what to do", b)
 
 
+def test_keeping():
+    motorpool("limit", "set", "carol", "1.5")
+    motorpool("token", "create", "--client", "carol", "-o", str(root / "carol"))
+    who = json.loads(motorpool("whoami", "--json", "--bundle", str(root / "carol")).stdout)["token"]
+    (root / "pass").write_text("correct horse battery\n")
+    b = motorpool("backup", str(root / "backup.json"), "--passphrase-file", str(root / "pass"))
+    text = (root / "backup.json").read_text()
+    check(b.returncode == 0 and "/limits/client/carol" in text and "BEGIN ENCRYPTED PRIVATE KEY" in text and
+          (root / "backup.json").stat().st_mode & 0o77 == 0, "a backup holds limits, tokens' hashes, the key under a passphrase", b)
+    check("mpt_" not in text and "BEGIN PRIVATE KEY" not in text and '"/leases' not in text, "no token, no open key, no lease")
+    check("ENCRYPTED" not in (motorpool("backup", str(root / "b2.json")), (root / "b2.json").read_text())[1], "without one, no key at all")
+    motorpool("limit", "clear", "carol")
+    motorpool("token", "revoke", who)
+    b = motorpool("restore", str(root / "backup.json"))
+    check(b.returncode == 0 and "1 tokens stay revoked" in b.stdout, "a restore tells what it did not revive", b)
+    check("carol" in motorpool("limit", "list").stdout and motorpool("list", "--bundle", str(root / "carol")).returncode == 80,
+          "the limit is back, the revoked token is not")
+    (root / "pass").write_text("something else\n")
+    b = motorpool("restore", str(root / "backup.json"), "--passphrase-file", str(root / "pass"))
+    check(b.returncode != 0 and "passphrase is wrong" in b.stderr, "the key needs its passphrase", b)
+    (root / "pass").write_text("correct horse battery\n")
+    b = motorpool("restore", str(root / "backup.json"), "--passphrase-file", str(root / "pass"))
+    check(b.returncode == 0 and motorpool("list").returncode == 0, "with it the authority is restored", b)
+    b = motorpool("logs", "s1")
+    check(b.returncode == 0 and "state=granted" in b.stdout, "logs shows a server's last lines", b.stdout[-300:])
+    b = motorpool("support-bundle", "-o", str(root / "support"))
+    names = sorted(os.listdir(root / "support"))
+    everything = "".join((root / "support" / n).read_text() for n in names)
+    check(b.returncode == 0 and "log-s1.json" in names and "health-s1.json" in names and "pool.json" in names, "support-bundle collects", names)
+    check((root / "bundle/token").read_text().strip()[17:] not in everything and '"hash"' not in everything, "and has no secrets")
+    b = json.loads(motorpool("netperf", "--json").stdout)["encrypted"][0]
+    check(b["gbit_s"] > 0.01 and 0 < b["round_trip_ms"] < 1000, "netperf measures", b)
+    os.symlink(COMMAND if COMMAND.startswith("/") else os.path.abspath(COMMAND), root / "bitfusion")
+    b = subprocess.run([str(root / "bitfusion"), "list_gpus"], env=env, capture_output=True, text=True)
+    check("Fixture" in b.stdout, "bitfusion list_gpus", b)
+    b = subprocess.run([str(root / "bitfusion"), "run", "-n", "1", "-p", "0.5", "sh", "-c", "echo $MOTORPOOL_DEVICES"],
+                       env=env, capture_output=True, text=True)
+    check(b.stdout.strip() == "1", "bitfusion run without --", b)
+    motorpool("limit", "clear", "carol")
+
+
 def test_concurrency():
     seen = []
 
@@ -543,7 +584,7 @@ def main():
     test_config()
     d = Daemon()
     for t in (test_golden, test_run, test_waiting, test_holder_killed, test_worker_killed, test_strangers, test_wrong_tokens, test_tokens, test_limits,
-              test_request, test_idle, test_history, test_health,
+              test_request, test_idle, test_history, test_health, test_keeping,
               test_concurrency):
         if t is test_golden:
             test_list(d)

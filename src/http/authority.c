@@ -213,3 +213,44 @@ bool mp_http_trusts(const char *dir, const unsigned char *der, size_t n)
 	free(text);
 	return good;
 }
+
+int mp_http_seal(const char *dir, const char *passphrase, char **ret_pem, struct mp_fail *f)
+{
+	struct mp_pair ca = {0};
+	BIO *b = BIO_new(BIO_s_mem());
+	char *data;
+	long n;
+
+	*ret_pem = NULL;
+	if (strlen(passphrase) < 8)
+		mp_fail_set(f, EINVAL, "a passphrase has at least 8 characters");
+	else if (mp_pair_read(dir, "ca.crt", "ca.key", &ca, f) != 1)
+		mp_fail_set(f, EINVAL, "this server has not the pool's authority");
+	else if (b && PEM_write_bio_PKCS8PrivateKey(b, ca.key, EVP_aes_256_cbc(), (char *)(uintptr_t)passphrase,
+						    (int)strlen(passphrase), NULL, NULL) == 1) {
+		n = BIO_get_mem_data(b, &data);
+		*ret_pem = strndup(data, (size_t)n);
+	}
+	BIO_free(b);
+	mp_pair_fini(&ca);
+	return *ret_pem ? 0 : -1;
+}
+
+int mp_http_unseal(const char *dir, const char *ca, const char *pem, const char *passphrase,
+		   struct mp_fail *f)
+{
+	BIO *b = BIO_new_mem_buf(pem, -1), *c = BIO_new_mem_buf(ca, -1);
+	struct mp_pair p = {0};
+	int rc = -1;
+
+	p.key = b ? PEM_read_bio_PrivateKey(b, NULL, NULL, (void *)(uintptr_t)passphrase) : NULL;
+	p.cert = c ? PEM_read_bio_X509(c, NULL, NULL, NULL) : NULL;
+	if (!p.key || !p.cert || X509_check_private_key(p.cert, p.key) != 1)
+		mp_fail_set(f, EINVAL, "the passphrase is wrong, or that is no authority");
+	else if (mp_pair_write(dir, NULL, "ca.key", &p, f) == 0)
+		rc = mp_pem_write(dir, "ca.crt", ca, 0644, f);
+	mp_pair_fini(&p);
+	BIO_free(b);
+	BIO_free(c);
+	return rc;
+}

@@ -181,6 +181,10 @@ int mp_http_install(const char *dir, const char *ca, const char *cross, const ch
  * until mp_http_retire().  The server's certificate is made again.
  */
 int mp_http_rotate(const char *dir, struct mp_fail *f);
+/* The authority's key as PEM text under a passphrase, and back into a directory with its certificate. */
+int mp_http_seal(const char *dir, const char *passphrase, char **ret_pem, struct mp_fail *f);
+int mp_http_unseal(const char *dir, const char *ca, const char *pem, const char *passphrase,
+		   struct mp_fail *f);
 int mp_http_retire(const char *dir, struct mp_fail *f);
 /* Days until the directory's server certificate ends. */
 int mp_http_days_left(const char *dir);

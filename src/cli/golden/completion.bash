@@ -2,7 +2,7 @@
 _motorpool() {
 	local cur=${COMP_WORDS[COMP_CWORD]} one=${COMP_WORDS[1]-} two=${COMP_WORDS[2]-} words=
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words=" run request use client release list smi lease server device setting ca store limit health stats audit token whoami completion man version"
+		words=" run request use client release list smi lease server device setting ca store backup restore logs support-bundle netperf limit health stats audit token whoami completion man version"
 	else
 		case "$one $two" in
 		"lease list")words=" --server --bundle --json --no-headers --help" ;;
@@ -41,6 +41,11 @@ _motorpool() {
 		"release "*) words=" --server --name --bundle --help" ;;
 		"list "*) words=" --server --bundle --json --no-headers --help" ;;
 		"smi "*) words=" --server --bundle --json --help" ;;
+		"backup "*) words=" --server --passphrase-file --bundle --help" ;;
+		"restore "*) words=" --server --passphrase-file --bundle --help" ;;
+		"logs "*) words=" --server --bundle --json --help" ;;
+		"support-bundle "*) words=" --server --output --bundle --help" ;;
+		"netperf "*) words=" --server --bundle --json --no-headers --help" ;;
 		"health "*) words=" --server --bundle --json --no-headers --help" ;;
 		"stats "*) words=" --server --by --since --bundle --json --no-headers --help" ;;
 		"audit "*) words=" --server --since --bundle --json --no-headers --help" ;;
