@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""A pool under chaos: servers are killed and come back while many clients take, fill, check and release slices.
+
+usage: chaos.py [--servers N] [--devices N] [--processes N] [--threads N] [--programs N] [--seconds N] [--seed N] BUILD
+Prints TAP.  What must hold is judged from what the clients wrote down themselves: never more lent of a device than it
+has, never over a client's limit, nobody else's bytes.  --programs processes of clients run a program through the drop-in.
+"""
+import argparse
+import collections
+import json
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from etcd import Etcd, missing  # noqa: E402
+
+if missing():
+    print(f"1..0 # SKIP {missing()}")
+    sys.exit(0)
+a = argparse.ArgumentParser()
+for name, value in (("servers", 3), ("devices", 2), ("processes", 3), ("threads", 6), ("programs", 1), ("seconds", 10), ("seed", 0), ("kills", 2)):
+    a.add_argument(f"--{name}", type=int, default=value)
+a.add_argument("build")
+a = a.parse_args()
+seed = a.seed or random.SystemRandom().randrange(1, 1 << 30)
+rng = random.Random(seed)
+B = pathlib.Path(a.build).resolve()
+DAEMON, COMMAND = B / "src/daemon/motorpoold", B / "src/cli/motorpool"
+MEMORY = 64 << 20
+LIMIT = 3.5
+CLIENTS = 8
+root = pathlib.Path(tempfile.mkdtemp(prefix="mp-chaos-"))
+env = {k: v for k, v in os.environ.items() if not k.startswith(("MOTORPOOL", "CUDA_"))}
+env.update(MOTORPOOL_WORKER=str(B / "src/worker/motorpool-worker"), MOTORPOOL_LIBDIR=str(B / "src/shim"), MOTORPOOL_BUNDLE=str(root / "bundle"),
+           MOTORPOOL_SOFT_CONTEXT_MEMORY="1M", MOTORPOOL_SOFT_THREADS="1", MOTORPOOL_WORKER_CONFINE="strict")
+count = failed = 0
+
+
+def check(good, what, extra=""):
+    global count, failed
+    count += 1
+    failed += not good
+    if not good:
+        print("#", str(extra)[:3000].replace("\n", "\n# "))
+    print("ok" if good else "not ok", count, "-", what, flush=True)
+
+
+class Server:
+    def __init__(self, i, store):
+        self.name, self.store, self.api, self.data = f"s{i}", store, 0, 0
+        self.log = root / f"{self.name}.log"
+        self.starts = 0
+        self.start()
+
+    def start(self):
+        soft = root / f"soft{self.name}"
+        soft.mkdir(exist_ok=True)
+        self.p = subprocess.Popen(
+            [DAEMON, "--driver", B / "src/soft/gpu/libcuda.so.1", "--api", f"127.0.0.1:{self.api}", "--data", f"127.0.0.1:{self.data}",
+             "--state", root / self.name, "--name", self.name, "--store", self.store],
+            env=dict(env, MOTORPOOL_LOG="info", MOTORPOOL_SOFT_DIR=str(soft), MOTORPOOL_WORKER_WRITE=str(soft),
+                     MOTORPOOL_SOFT_DEVICES=str(a.devices), MOTORPOOL_SOFT_MEMORY="64M"),
+            stdout=subprocess.DEVNULL, stderr=open(self.log, "a"))
+
+    def ready(self, seconds=120):
+        until = time.time() + seconds
+        while time.time() < until and self.p.poll() is None:
+            m = re.findall(r"ready api-port=(\d+) data-port=(\d+)", self.log.read_text())
+            if len(m) > self.starts:
+                self.api, self.data = map(int, m[-1])
+                self.starts = len(m)
+                return True
+            time.sleep(0.02)
+        return False
+
+    def kill(self):
+        self.p.send_signal(signal.SIGKILL)
+        self.p.wait()
+
+
+def motorpool(*args):
+    return subprocess.run([COMMAND, *args], env=env, capture_output=True, text=True, timeout=120)
+
+
+def judge(files):
+    """From the clients' histories: intervals in which a slice was surely somebody's."""
+    events, leases, bad, notes, granted = [], {}, [], collections.Counter(), 0
+    for f in files:
+        for line in f.read_text().splitlines():
+            w = line.split(" ")
+            if w[0] == "held":
+                granted += 1
+                slices = [(w[5], u, int(b)) for u, b in (s.split("=") for s in w[6].split(","))]
+                leases[w[2]] = (w[3], int(w[4]), slices)
+                events.append((int(w[1]), 1, w[2]))
+            elif w[0] in ("lost", "left", "sure"):
+                events.append((int(w[1]), {"lost": 0, "left": 0, "sure": 1}[w[0]], w[2]))
+            elif w[0] == "bad":
+                bad.append(line)
+            else:
+                notes[w[-1]] += 1
+    used, cost, sure, over, above = collections.Counter(), collections.Counter(), set(), [], []
+    # Of two at one instant the end comes first.
+    for t, kind, lease in sorted(events):
+        client, c, slices = leases[lease]
+        if kind and lease not in sure:
+            sure.add(lease)
+            cost[client] += c
+            for s, u, b in slices:
+                used[s, u] += b
+                if used[s, u] > MEMORY:
+                    over.append((t, s, u, used[s, u]))
+            if cost[client] > LIMIT * 1e6:
+                above.append((t, client, cost[client]))
+        elif not kind and lease in sure:
+            sure.discard(lease)
+            cost[client] -= c
+            for s, u, b in slices:
+                used[s, u] -= b
+    return granted, over, above, bad, notes
+
+
+def main():
+    print(f"# seed {seed}: {a.servers} servers of {a.devices} soft GPUs, {a.processes} x {a.threads} clients, {a.programs} of them with programs, "
+          f"{a.seconds} s")
+    e = Etcd(root, election=1000)
+    store = "etcd://" + e.endpoints
+    servers = [Server(1, store)]
+    check(servers[0].ready(), "the first server is up", servers[0].log.read_text()[-1000:])
+    for i in range(2, a.servers + 1):
+        (root / f"s{i}").mkdir()
+        for f in ("ca.crt", "ca.key"):
+            shutil.copy(root / "s1" / f, root / f"s{i}" / f)
+    for i in range(2, a.servers + 1):
+        servers.append(Server(i, store))
+        if i % 4 == 0:
+            servers[-1].ready()
+    for s in servers:
+        s.starts or s.ready()
+    shutil.copytree(root / "s1/admin-bundle", root / "bundle")
+    seeds = "".join(f"127.0.0.1:{s.api}\n" for s in servers)
+    (root / "bundle/servers").write_text(seeds)
+    up = json.loads(motorpool("list", "--json").stdout)["servers"]
+    check(len(up) == a.servers and all(s["state"] == "ok" for s in up), f"{a.servers} servers are one pool", [s["state"] for s in up])
+    m = re.search(r"handshakes=(\d+) requests=(\d+)",
+                  subprocess.run([COMMAND, "run", "-p", "0.5", "--", "true"], env=dict(env, MOTORPOOL_LOG="debug"), capture_output=True, text=True).stderr)
+    check(m and int(m[1]) <= 2 and int(m[2]) <= 3, f"a grant in the idle pool: {m[1]} handshakes, {m[2]} requests" if m else "a grant in the idle pool", m)
+    motorpool("limit", "set", "default", str(LIMIT))
+    bundles = []
+    for i in range(CLIENTS):
+        d = root / f"client{i}"
+        motorpool("token", "create", "--client", f"client{i}", "-o", str(d))
+        lines = seeds.splitlines()
+        rng.shuffle(lines)
+        (d / "servers").write_text("\n".join(lines[:8]) + "\n")
+        bundles.append(str(d))
+    ps = []
+    for i in range(a.processes):
+        mine = bundles[i % CLIENTS:] + bundles[:i % CLIENTS]
+        program = str(B / "src/daemon/hold") if i < a.programs else "-"
+        ps.append(subprocess.Popen([B / "src/daemon/chaos-client", str(seed % 100000 + i), str(a.seconds), str(a.threads), program, B / "src/shim",
+                                    str(root / f"history{i}"), *mine], env=env, stderr=open(root / f"client{i}.log", "a")))
+    end, killed = time.time() + a.seconds - 4, 0
+    pause = max(2.0, a.seconds / (a.kills + 1))
+    while time.time() < end - pause:
+        time.sleep(pause * rng.uniform(0.5, 1.2))
+        s = rng.choice(servers)
+        s.kill()
+        killed += 1
+        time.sleep(rng.uniform(0.2, 3))
+        s.start()
+        if not s.ready():
+            check(False, f"{s.name} comes back", s.log.read_text()[-1500:])
+    for p in ps:
+        p.wait(a.seconds + 120)
+    granted, over, above, bad, notes = judge([root / f"history{i}" for i in range(a.processes)])
+    check(all(p.returncode == 0 for p in ps) and granted > 0, f"{granted} leases were given while servers were killed {killed} times", notes)
+    check(not over, "never more of a device than it has", over[:5])
+    check(not above, "never over a limit", above[:5])
+    check(not bad, "nobody saw anybody else's bytes", bad[:5])
+    for k, v in notes.most_common(3):
+        print(f"# {v} x {k}")
+    until = time.time() + 60
+    while True:
+        p = json.loads(motorpool("list", "--json").stdout)
+        use = json.loads(motorpool("limit", "list", "--json").stdout)["in_use_millionths"]
+        free = all(x["free"] == x["memory"] for s in p["servers"] for x in s["devices"])
+        if (free and not p["leases"] and not use and not p["line"]) or time.time() > until:
+            break
+        time.sleep(0.5)
+    check(free and not p["leases"] and not use and not p["line"], "afterwards everything is free", (p["leases"][:3], use, p["line"][:3]))
+    for s in servers:
+        s.p.send_signal(signal.SIGTERM)
+    for s in servers:
+        s.p.wait(20)
+    e.close()
+    print(f"1..{count}")
+    if failed:
+        print(f"# kept: {root}")
+    else:
+        shutil.rmtree(root)
+    return 1 if failed else 0
+
+
+sys.exit(main())
