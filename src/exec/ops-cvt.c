@@ -53,6 +53,37 @@ static inline void int_write(void *p, int l, unsigned reg, u64 v)
 		((u64 *)p)[l] = v;
 }
 
+/* A whole source register as the type says, and a whole destination for the active lanes. */
+#define READ_AS(S)                                                                                 \
+	switch (reg) {                                                                             \
+	case 2: { const u16 *r = p; EACH v[l] = (u64)(s64)(S)r[l]; return; }                       \
+	case 4: { const u32 *r = p; EACH v[l] = (u64)(s64)(S)r[l]; return; }                       \
+	default: { const u64 *r = p; EACH v[l] = (u64)(s64)(S)r[l]; return; }                      \
+	}
+static void int_read_all(const void *p, unsigned reg, u32 type, u64 *v)
+{
+	switch (type) {
+	case MP_PTX_T_U8: case MP_PTX_T_B8: READ_AS(u8)
+	case MP_PTX_T_S8: READ_AS(s8)
+	case MP_PTX_T_U16: case MP_PTX_T_B16: READ_AS(u16)
+	case MP_PTX_T_S16: READ_AS(s16)
+	case MP_PTX_T_U32: case MP_PTX_T_B32: READ_AS(u32)
+	case MP_PTX_T_S32: READ_AS(s32)
+	default: READ_AS(u64)
+	}
+}
+
+static void int_write_all(struct warp *w, const struct op *o, const u64 *v)
+{
+	if (o->size == 2) {
+		BODY(u16, (void)0, v[l])
+	} else if (o->size == 4) {
+		BODY(u32, (void)0, v[l])
+	} else {
+		BODY(u64, (void)0, v[l])
+	}
+}
+
 static inline bool is_signed(u32 type)
 {
 	return type == MP_PTX_T_S8 || type == MP_PTX_T_S16 || type == MP_PTX_T_S32 ||
@@ -83,14 +114,19 @@ static inline u64 int_fit(u64 v, bool from_signed, u32 type, bool sat)
 
 HANDLER("cvt.int.int")
 {
-	const void *a = slot(w, o->a);
-	void *d = slot(w, o->d);
 	u32 st = CVT_SRC(o), dt = CVT_DST(o);
+	unsigned keep = 64 - mp_ptx_type_size((uint8_t)dt) * 8;
+	u64 v[LANES];
 
-	for (int l = 0; l < LANES; l++)
-		if (w->mask >> l & 1)
-			int_write(d, l, o->size,
-				  int_fit(int_read(a, l, o->n, st), is_signed(st), dt, o->x & CVT_SAT));
+	int_read_all(slot(w, o->a), o->n, st, v);
+	if (o->x & CVT_SAT)
+		for (int l = 0; l < LANES; l++)
+			v[l] = int_fit(v[l], is_signed(st), dt, true);
+	else if (is_signed(dt))
+		EACH v[l] = (u64)((s64)(v[l] << keep) >> keep);
+	else
+		EACH v[l] = v[l] << keep >> keep;
+	int_write_all(w, o, v);
 }
 
 /* ---- Integer to float ---- */
@@ -106,82 +142,112 @@ static inline unsigned mxcsr_of(u32 x)
 	return (unsigned)field[x & 3] << 13;
 }
 
+/* Under a directed rounding MXCSR is changed for each lane; to nearest, or exact, needs no such care. */
 #define ITOF(F)                                                                                    \
-	HANDLER("cvt.int." #F)                                                                     \
+	static void itof_directed_##F(struct warp *w, const struct op *o, const u64 *v, bool s)    \
 	{                                                                                          \
-		const void *a = slot(w, o->a);                                                     \
 		volatile F *d = slot(w, o->d);                                                     \
-		u32 st = CVT_SRC(o);                                                               \
 		unsigned old = _mm_getcsr();                                                       \
 		for (int l = 0; l < LANES; l++) {                                                  \
-			volatile u64 v;                                                            \
+			volatile u64 x = v[l];                                                     \
 			volatile F r;                                                              \
 			if (!(w->mask >> l & 1))                                                   \
 				continue;                                                          \
-			v = int_read(a, l, o->n, st);                                              \
 			_mm_setcsr((old & ~0x6000u) | mxcsr_of(o->x));                             \
-			if (is_signed(st))                                                         \
-				r = (F)(s64)v;                                                     \
+			if (s)                                                                     \
+				r = (F)(s64)x;                                                     \
 			else                                                                       \
-				r = (F)v;                                                          \
+				r = (F)x;                                                          \
 			_mm_setcsr(old);                                                           \
 			d[l] = o->x & CVT_SAT ? (r > 0 ? r < 1 ? r : (F)1 : (F)0) : r;             \
 		}                                                                                  \
+	}                                                                                          \
+	HANDLER("cvt.int." #F)                                                                     \
+	{                                                                                          \
+		u32 st = CVT_SRC(o);                                                               \
+		u64 v[LANES];                                                                      \
+		int_read_all(slot(w, o->a), o->n, st, v);                                          \
+		if (mp_ptx_type_size((uint8_t)st) > 2 && (o->x & CVT_RND))                         \
+			itof_directed_##F(w, o, v, is_signed(st));                                 \
+		else if (o->x & CVT_SAT)                                                           \
+			itof_directed_##F(w, o, v, is_signed(st));                                 \
+		else if (mp_ptx_type_size((uint8_t)st) <= 2)                                       \
+			BODY(F, (void)0, (s32)v[l])                                                \
+		else if (is_signed(st))                                                            \
+			BODY(F, (void)0, (s64)v[l])                                                \
+		else                                                                               \
+			BODY(F, (void)0, v[l])                                                     \
 	}
 ITOF(f32)
 ITOF(f64)
 
 /* ---- Float to integer: saturating; NaN as 9.7.9.21 says ---- */
 
-static inline f64 integral(f64 x, u32 rnd)
-{
-	switch (rnd & 3) {
-	case 0: return nearbyint(x);
-	case 1: return trunc(x);
-	case 2: return floor(x);
-	default: return ceil(x);
+#define INTEGRAL(F, sfx)                                                                           \
+	static inline void integral_##F(F *x, u32 rnd)                                             \
+	{                                                                                          \
+		switch (rnd & 3) {                                                                 \
+		case 0: EACH x[l] = __builtin_rint##sfx(x[l]); break;                              \
+		case 1: EACH x[l] = __builtin_trunc##sfx(x[l]); break;                             \
+		case 2: EACH x[l] = __builtin_floor##sfx(x[l]); break;                             \
+		default: EACH x[l] = __builtin_ceil##sfx(x[l]); break;                             \
+		}                                                                                  \
 	}
+INTEGRAL(f32, f)
+INTEGRAL(f64, )
+
+/* 2 to the n-th */
+static inline f64 power2(unsigned n)
+{
+	return bits_f64((u64)(1023 + n) << 52);
 }
 
-static inline u64 float_to_int(f64 x, u32 rnd, u32 type, bool from_f64)
-{
-	unsigned bits = mp_ptx_type_size((uint8_t)type) * 8;
-
-	if (x != x)
-		return bits == 64 || from_f64 ? 1ull << (bits - 1) : 0;
-	x = integral(x, rnd);
-	if (is_signed(type)) {
-		f64 top = ldexp(1, (int)bits - 1);
-
-		if (x >= top)
-			return (1ull << (bits - 1)) - 1;
-		if (x < -top)
-			return (u64)1 << (bits - 1);
-		return (u64)(s64)x;
+/* Integral values to 64 bits, saturated to the type. */
+#define SATURATE(F)                                                                                \
+	static void saturate_##F(const F *x, u64 *v, u32 type, bool from_f64)                      \
+	{                                                                                          \
+		unsigned bits = mp_ptx_type_size((uint8_t)type) * 8;                               \
+		u64 nan = bits == 64 || from_f64 ? 1ull << (bits - 1) : 0;                         \
+		if (is_signed(type)) {                                                             \
+			F top = (F)power2(bits - 1);                                               \
+			s64 max = (s64)((1ull << (bits - 1)) - 1), min = -max - 1;                 \
+			for (int l = 0; l < LANES; l++) {                                          \
+				F y = x[l] < top && x[l] > -top ? x[l] : 0;                        \
+				s64 r = (s64)y;                                                    \
+				r = x[l] >= top ? max : x[l] <= -top ? min : r;                    \
+				v[l] = x[l] != x[l] ? nan : (u64)r;                                \
+			}                                                                          \
+		} else {                                                                           \
+			F top = (F)power2(bits);                                                   \
+			u64 max = bits == 64 ? ~0ull : (1ull << (bits & 63)) - 1;                  \
+			for (int l = 0; l < LANES; l++) {                                          \
+				F y = x[l] < top && x[l] > 0 ? x[l] : 0;                           \
+				u64 r = bits == 64 ? (u64)y : (u64)(s64)y;                         \
+				r = x[l] >= top ? max : r;                                         \
+				v[l] = x[l] != x[l] ? nan : r;                                     \
+			}                                                                          \
+		}                                                                                  \
 	}
-	if (x <= 0)
-		return 0;
-	if (x >= ldexp(1, (int)bits))
-		return bits == 64 ? ~0ull : (1ull << bits) - 1;
-	return (u64)x;
-}
+SATURATE(f32)
+SATURATE(f64)
 
 #define FTOI(F, is64, flush)                                                                       \
 	HANDLER("cvt." #F ".int")                                                                  \
 	{                                                                                          \
 		const F *a = slot(w, o->a);                                                        \
-		void *d = slot(w, o->d);                                                           \
 		u32 dt = CVT_DST(o);                                                               \
-		for (int l = 0; l < LANES; l++) {                                                  \
-			F x = a[l];                                                                \
-			u64 v;                                                                     \
-			if (!(w->mask >> l & 1))                                                   \
-				continue;                                                          \
-			if (o->x & CVT_FTZ)                                                        \
-				x = flush(x);                                                      \
-			v = float_to_int((f64)x, o->x, dt, is64);                                  \
-			int_write(d, l, o->size, int_fit(v, is_signed(dt), dt, false));            \
-		}                                                                                  \
+		unsigned keep = 64 - mp_ptx_type_size((uint8_t)dt) * 8;                            \
+		F x[LANES];                                                                        \
+		u64 v[LANES];                                                                      \
+		if (o->x & CVT_FTZ)                                                                \
+			EACH x[l] = flush(a[l]);                                                   \
+		else                                                                               \
+			EACH x[l] = a[l];                                                          \
+		integral_##F(x, o->x);                                                             \
+		saturate_##F(x, v, dt, is64);                                                      \
+		if (is_signed(dt))                                                                 \
+			EACH v[l] = (u64)((s64)(v[l] << keep) >> keep);                            \
+		int_write_all(w, o, v);                                                            \
 	}
 static inline f64 same(f64 x) { return x; }
 FTOI(f32, false, ftz)
@@ -249,28 +315,27 @@ HANDLER("cvt.f64.f32.x")
 HANDLER("cvt.f32.f32")
 {
 	const f32 *a = slot(w, o->a);
-	f32 *d = slot(w, o->d);
+	f32 x[LANES];
 
-	for (int l = 0; l < LANES; l++)
-		if (w->mask >> l & 1) {
-			f32 x = o->x & CVT_FTZ ? ftz(a[l]) : a[l];
-
-			if (o->x & CVT_INTEGRAL)
-				x = (f32)integral(x, o->x);
-			if (x != x)
-				x = bits_f32(0x7fffffffu);
-			d[l] = o->x & CVT_SAT ? sat32(x) : x;
-		}
+	if (o->x & CVT_FTZ)
+		EACH x[l] = ftz(a[l]);
+	else
+		EACH x[l] = a[l];
+	if (o->x & CVT_INTEGRAL)
+		integral_f32(x, o->x);
+	if (o->x & CVT_SAT)
+		EACH x[l] = sat32(x[l]);
+	BODY(f32, (void)0, x[l] == x[l] ? x[l] : bits_f32(0x7fffffffu))
 }
 HANDLER("cvt.f64.f64")
 {
 	const f64 *a = slot(w, o->a);
-	f64 *d = slot(w, o->d);
+	f64 x[LANES];
 
-	for (int l = 0; l < LANES; l++)
-		if (w->mask >> l & 1) {
-			f64 x = o->x & CVT_INTEGRAL ? integral(a[l], o->x) : a[l];
-
-			d[l] = o->x & CVT_SAT ? sat64(x) : x;
-		}
+	EACH x[l] = a[l];
+	if (o->x & CVT_INTEGRAL)
+		integral_f64(x, o->x);
+	if (o->x & CVT_SAT)
+		EACH x[l] = sat64(x[l]);
+	BODY(f64, (void)0, x[l])
 }

@@ -354,7 +354,20 @@ HANDLER("isspacep.global")
 /* ---- Packing (9.7.9.3): mov between a vector and a scalar ---- */
 HANDLER("pack") /* n elements of size bytes into a register of ext[1] bytes */
 {
-	void *d = slot(w, o->d);
+	void *out = slot(w, o->d);
+
+	if (o->n == 2 && o->size == 4) {
+		const u32 *lo = slot(w, o->ext[3]), *hi = slot(w, o->ext[4]);
+
+		BODY(u64, (void)0, lo[l] | (u64)hi[l] << 32)
+		return;
+	}
+	if (o->n == 2 && o->size == 2) {
+		const u16 *lo = slot(w, o->ext[3]), *hi = slot(w, o->ext[4]);
+
+		BODY(u32, (void)0, lo[l] | (u32)hi[l] << 16)
+		return;
+	}
 
 	for (int l = 0; l < LANES; l++) {
 		u64 v = 0;
@@ -363,8 +376,8 @@ HANDLER("pack") /* n elements of size bytes into a register of ext[1] bytes */
 		if (!(w->mask >> l & 1))
 			continue;
 		if (o->ext[1] == 16) {
-			((u64 *)d)[l] = ((const u64 *)slot(w, o->ext[3]))[l];
-			((u64 *)d)[l + LANES] = ((const u64 *)slot(w, o->ext[4]))[l];
+			((u64 *)out)[l] = ((const u64 *)slot(w, o->ext[3]))[l];
+			((u64 *)out)[l + LANES] = ((const u64 *)slot(w, o->ext[4]))[l];
 			continue;
 		}
 		for (i = 0; i < o->n; i++) {
@@ -376,18 +389,43 @@ HANDLER("pack") /* n elements of size bytes into a register of ext[1] bytes */
 			v |= e << (i * o->size * 8);
 		}
 		if (o->ext[1] == 2)
-			((u16 *)d)[l] = (u16)v;
+			((u16 *)out)[l] = (u16)v;
 		else if (o->ext[1] == 4)
-			((u32 *)d)[l] = (u32)v;
+			((u32 *)out)[l] = (u32)v;
 		else
-			((u64 *)d)[l] = v;
+			((u64 *)out)[l] = v;
 	}
 }
+/* One part of a register of S into one of D. */
+#define UNPACK(S, D, shift)                                                                        \
+	{                                                                                          \
+		const S *from = slot(w, o->a);                                                     \
+		D *to = slot(w, slot_);                                                            \
+		if (w->mask == FULL)                                                               \
+			EACH to[l] = (D)(from[l] >> (shift));                                      \
+		else                                                                               \
+			EACH to[l] = w->lm[l] ? (D)(from[l] >> (shift)) : to[l];                   \
+	}
+
 HANDLER("unpack")
 {
 	const void *s = slot(w, o->a);
 	u64 tmp[2][LANES];
 	unsigned i;
+
+	if (o->n == 2 && (o->size == 4 || o->size == 2)) {
+		for (i = 0; i < 2; i++) {
+			u32 slot_ = o->ext[3 + i];
+
+			if (slot_ == SLOT_NONE)
+				continue;
+			if (o->size == 4)
+				UNPACK(u64, u32, i * 32)
+			else
+				UNPACK(u32, u16, i * 16)
+		}
+		return;
+	}
 
 	for (int l = 0; l < LANES; l++) {
 		tmp[0][l] = o->ext[1] == 2 ? ((const u16 *)s)[l] :
