@@ -75,51 +75,113 @@ typedef u64 t8;
 LOAD(u32, u32, t4)
 LOAD(u64, u64, t8)
 
+/* Host addresses of an element of all active lanes; the others get a lane's that is active. */
+static inline void places(const struct warp *w, const struct access *x, unsigned at, unsigned step, u64 *p)
+{
+	u64 spare;
+
+	if (x->pattern == SCATTER)
+		EACH p[l] = x->a[l] + at;
+	else
+		EACH p[l] = (u64)(uintptr_t)x->host + at + (x->pattern == RUN ? (u64)l * step : 0);
+	if (w->mask != FULL) {
+		spare = p[__builtin_ctz(w->mask)];
+		EACH p[l] = w->lm[l] ? p[l] : spare;
+	}
+}
+
 /* One element of any width into a register of any width at least as wide. */
-static void load_any(struct warp *w, const struct op *o, const struct access *x, void *d, unsigned at,
+#define FETCH(S) for (int l = 0; l < LANES; l++) v[l] = (u64)(s64)(*(const volatile S *)(uintptr_t)p[l])
+static void load_any(struct warp *w, const struct op *o, const struct access *x, void *to, unsigned at,
 		     unsigned step)
 {
-	for (int l = 0; l < LANES; l++) {
-		const char *p = access_place(x, l, step) + at;
-		u64 v;
+	u64 p[LANES], v[LANES];
 
-		if (!(w->mask >> l & 1))
-			continue;
-		switch (o->size) {
-		case 1: v = *(const volatile u8 *)p; if (o->ext[2]) v = (u64)(s64)(s8)v; break;
-		case 2: v = *(const volatile u16 *)p; if (o->ext[2]) v = (u64)(s64)(s16)v; break;
-		case 4: v = *(const volatile u32 *)p; if (o->ext[2]) v = (u64)(s64)(s32)v; break;
-		default: v = *(const volatile u64 *)p; break;
-		}
-		switch (o->ext[1]) {
-		case 2: ((u16 *)d)[l] = (u16)v; break;
-		case 4: ((u32 *)d)[l] = (u32)v; break;
-		case 16:
-			((u64 *)d)[l] = v;
-			((u64 *)d)[l + LANES] = *(const volatile u64 *)(p + 8);
-			break;
-		default: ((u64 *)d)[l] = v; break;
+	if (x->pattern == RUN && w->mask == FULL && o->size == step && o->size < 4 && o->ext[1] <= 4) {
+		const u8 *b = (const u8 *)x->host;
+		const u16 *h = (const u16 *)x->host;
+
+#define WIDEN_RUN(R, S, from) { R *d = to; EACH d[l] = (R)(S)from[l]; return; }
+		switch (o->size * 8 + (o->ext[2] ? 4 : 0) + (o->ext[1] == 4)) {
+		case 8: WIDEN_RUN(u16, u8, b)
+		case 9: WIDEN_RUN(u32, u8, b)
+		case 12: WIDEN_RUN(u16, s8, b)
+		case 13: WIDEN_RUN(u32, s8, b)
+		case 16: case 20: WIDEN_RUN(u16, u16, h)
+		case 17: WIDEN_RUN(u32, u16, h)
+		case 21: WIDEN_RUN(u32, s16, h)
 		}
 	}
+	places(w, x, at, step, p);
+	switch (o->size) {
+	case 1:
+		if (o->ext[2])
+			FETCH(s8);
+		else
+			FETCH(u8);
+		break;
+	case 2:
+		if (o->ext[2])
+			FETCH(s16);
+		else
+			FETCH(u16);
+		break;
+	case 4:
+		if (o->ext[2])
+			FETCH(s32);
+		else
+			FETCH(u32);
+		break;
+	default:
+		FETCH(u64);
+	}
+#define PUT(R) { R *d = to; if (w->mask == FULL) EACH d[l] = (R)v[l]; else EACH d[l] = w->lm[l] ? (R)v[l] : d[l]; }
+	switch (o->ext[1]) {
+	case 2: PUT(u16) break;
+	case 4: PUT(u32) break;
+	default: PUT(u64) break;
+	}
+	if (o->ext[1] == 16)
+		for (int l = 0; l < LANES; l++)
+			if (w->mask >> l & 1)
+				((u64 *)to)[l + LANES] = *(const volatile u64 *)(uintptr_t)(p[l] + 8);
 }
 
 static void store_any(struct warp *w, const struct op *o, const struct access *x, const void *d,
 		      unsigned at, unsigned step)
 {
+	u64 p[LANES], v[LANES];
+
+	if (o->ext[1] == 2)
+		EACH v[l] = ((const u16 *)d)[l];
+	else if (o->ext[1] == 4)
+		EACH v[l] = ((const u32 *)d)[l];
+	else
+		EACH v[l] = ((const u64 *)d)[l];
+	if (x->pattern == RUN && w->mask == FULL && o->size == step && o->size < 4) {
+		if (o->size == 1) {
+			u8 *b = (u8 *)x->host;
+
+			EACH b[l] = (u8)v[l];
+		} else {
+			u16 *h = (u16 *)x->host;
+
+			EACH h[l] = (u16)v[l];
+		}
+		return;
+	}
+	places(w, x, at, step, p);
 	for (int l = 0; l < LANES; l++) {
-		char *p = access_place(x, l, step) + at;
-		u64 v;
+		char *to = (char *)(uintptr_t)p[l];
 
 		if (!(w->mask >> l & 1))
 			continue;
-		v = o->ext[1] == 2 ? ((const u16 *)d)[l] :
-		    o->ext[1] == 4 ? ((const u32 *)d)[l] : ((const u64 *)d)[l];
 		switch (o->size) {
-		case 1: *(volatile u8 *)p = (u8)v; break;
-		case 2: *(volatile u16 *)p = (u16)v; break;
-		case 4: *(volatile u32 *)p = (u32)v; break;
-		case 16: *(volatile u64 *)(p + 8) = ((const u64 *)d)[l + LANES]; /* fall through */
-		default: *(volatile u64 *)p = v; break;
+		case 1: *(volatile u8 *)to = (u8)v[l]; break;
+		case 2: *(volatile u16 *)to = (u16)v[l]; break;
+		case 4: *(volatile u32 *)to = (u32)v[l]; break;
+		case 16: *(volatile u64 *)(to + 8) = ((const u64 *)d)[l + LANES]; /* fall through */
+		default: *(volatile u64 *)to = v[l]; break;
 		}
 	}
 }

@@ -13,25 +13,32 @@ HANDLER("shfl")
 {
 	const u32 *a = slot(w, o->a), *b = slot(w, o->b), *c = slot(w, o->c);
 	u32 *d = slot(w, o->d), src[LANES], out[LANES], p = 0;
+	s32 from[LANES], ok[LANES];
 
 	memcpy(src, a, sizeof(src));
-	for (int l = 0; l < LANES; l++) {
-		u32 clamp = c[l] & 31, seg = c[l] >> 8 & 31, bv = b[l] & 31;
-		int max = (int)((u32)l & seg) | (int)(clamp & ~seg), min = (int)((u32)l & seg), j;
-		bool ok;
-
-		switch (o->x) {
-		case 0: j = l - (int)bv; ok = j >= max; break; /* up */
-		case 1: j = l + (int)bv; ok = j <= max; break; /* down */
-		case 2: j = l ^ (int)bv; ok = j <= max; break; /* bfly */
-		default: j = min | (int)(bv & ~seg); ok = j <= max; break; /* idx */
-		}
-		if (!ok)
-			j = l;
-		out[l] = src[j & 31];
-		p |= (u32)ok << l;
+#define SHFL(lane, cond)                                                                           \
+	EACH {                                                                                     \
+		s32 clamp = (s32)(c[l] & 31), seg = (s32)(c[l] >> 8 & 31), bv = (s32)(b[l] & 31);  \
+		s32 max = (l & seg) | (clamp & ~seg), j = (lane);                                  \
+		s32 good = (cond) ? -1 : 0;                                                        \
+		from[l] = (j & good) | (l & ~good);                                                \
+		ok[l] = good;                                                                      \
 	}
-	EACH d[l] = w->mask >> l & 1 ? out[l] : d[l];
+	switch (o->x) {
+	case 0: SHFL(l - bv, j >= max) break;	    /* up */
+	case 1: SHFL(l + bv, j <= max) break;	    /* down */
+	case 2: SHFL(l ^ bv, j <= max) break;	    /* bfly */
+	default: SHFL((l & seg) | (bv & ~seg), j <= max) break; /* idx */
+	}
+	for (int l = 0; l < LANES; l++)
+		out[l] = src[from[l] & 31];
+	if (o->d2 != SLOT_NONE)
+		for (int l = 0; l < LANES; l++)
+			p |= (u32)(ok[l] & 1) << l;
+	if (w->mask == FULL)
+		EACH d[l] = out[l];
+	else
+		EACH d[l] = w->lm[l] ? out[l] : d[l];
 	if (o->d2 != SLOT_NONE)
 		pred_write(w, o->d2, p);
 }
