@@ -106,7 +106,7 @@ F32_ONE("sqrt", sqrtf(x))
 OP1("rcp.f64", f64, f64, 1.0 / x)
 OP1("sqrt.f64", f64, f64, sqrt(x))
 
-/* Approximations (9.7.3.13 to 21): better than their bound, lane by lane; inactive lanes cost nothing. */
+/* Seeds, lane by lane; the approximations of single precision are in ops-approx.c. */
 #define APPROX(name, T, expr)                                                                      \
 	HANDLER(name)                                                                              \
 	{                                                                                          \
@@ -118,17 +118,6 @@ OP1("sqrt.f64", f64, f64, sqrt(x))
 				d[l] = (expr);                                                     \
 			}                                                                          \
 	}
-#define APPROX32(op, expr)                                                                         \
-	APPROX(op ".f32", f32, N32(expr(x)))                                                       \
-	APPROX(op ".ftz.f32", f32, N32(ftz(expr(ftz(x)))))
-static inline f32 rsqrt32(f32 x) { return (f32)(1.0 / sqrt((f64)x)); }
-APPROX32("rsqrt", rsqrt32)
-APPROX32("sin", sinf)
-APPROX32("cos", cosf)
-APPROX32("lg2", log2f)
-APPROX32("ex2", exp2f)
-APPROX32("tanh", tanhf)
-
 /*
  * rcp.approx.ftz.f64 and rsqrt.approx.f64 (9.7.3.14, 17): seeds of Newton
  * iterations; the low 32 bits are zero and subnormals are flushed.
