@@ -329,6 +329,30 @@ static void read_back(unsigned n)
 	}
 }
 
+/* How long did that take? As programs ask it. */
+static void elapsed(unsigned n)
+{
+	CUfunction f = call_function("eight");
+	unsigned i, wrong = 0;
+	CUevent e[2];
+	float ms;
+
+	MUST(cuEventCreate(&e[0], CU_EVENT_DEFAULT));
+	MUST(cuEventCreate(&e[1], CU_EVENT_DEFAULT));
+	for (i = 0; i < n; i++) {
+		MUST(cuEventRecord(e[0], stream));
+		burst(f, 1);
+		MUST(cuEventRecord(e[1], stream));
+		if (i % 2)
+			MUST(cuEventSynchronize(e[1]));
+		else
+			MUST(cuStreamSynchronize(stream));
+		MUST(cuEventElapsedTime(&ms, e[0], e[1]));
+		wrong += ms < 0 || ms > 10000;
+	}
+	say("wrong_times", wrong);
+}
+
 static void launches(unsigned n)
 {
 	CUfunction f = call_function("eight");
@@ -381,6 +405,8 @@ int main(int argc, char **argv)
 		step(n ? n : 300);
 	else if (!strcmp(mode, "readback"))
 		read_back(n ? n : 1);
+	else if (!strcmp(mode, "elapsed"))
+		elapsed(n);
 	else if (!strcmp(mode, "launches"))
 		launches(n);
 	else

@@ -121,6 +121,9 @@ CUresult mp_shim_cuEventRecordWithFlags(CUevent event, CUstream h, unsigned int 
 		e->stream_generation = s->head.generation;
 		atomic_store(&e->recorded, o.ticket);
 		mp_max(&s->issued, o.ticket);
+		if (!(e->flags & CU_EVENT_DISABLE_TIMING) &&
+		    (!t->nclocked || t->clocked[(t->nclocked - 1) % MP_ARRAY_LEN(t->clocked)] != e))
+			t->clocked[t->nclocked++ % MP_ARRAY_LEN(t->clocked)] = e;
 	}
 	return mp_out_end(&o);
 }
@@ -170,6 +173,25 @@ static bool event_there(void *arg)
 	return mp_event_over(arg);
 }
 
+static bool event_told(void *arg)
+{
+	struct mp_event *e = arg;
+
+	return atomic_load_explicit(&e->timed, memory_order_acquire) >= atomic_load(&e->recorded);
+}
+
+/* The time of a recording that is over, when it came by itself or is on its way. */
+static bool event_time(struct mp_event *e, int64_t *ret)
+{
+	uint64_t recorded = atomic_load(&e->recorded);
+
+	if (atomic_load(&e->watched) == recorded && !event_told(e) &&
+	    mp_rpc_wait(mp_shim.rpc, event_told, e))
+		return false;
+	*ret = e->time;
+	return atomic_load(&e->timed) == recorded && *ret;
+}
+
 CUresult mp_shim_cuEventSynchronize(CUevent event)
 {
 	struct mp_thread *t;
@@ -183,6 +205,8 @@ CUresult mp_shim_cuEventSynchronize(CUevent event)
 		r = mp_safe(t);
 	if (r)
 		return r;
+	if (t->nclocked)
+		mp_events_watch(t);
 	if (!mp_event_over(e)) {
 		r = mp_event_watch(t, e, &ticket);
 		if (r)
@@ -203,6 +227,7 @@ CUresult mp_shim_cuEventElapsedTime_v2(float *ms, CUevent start, CUevent end)
 	struct mp_thread *t;
 	struct mp_event *a, *b;
 	struct mp_answer answer;
+	int64_t from, to;
 	uint64_t ticket;
 	struct mp_out o;
 	CUresult r = event_get(MP_CALL_cuEventElapsedTime_v2, start, &t, &a);
@@ -218,6 +243,10 @@ CUresult mp_shim_cuEventElapsedTime_v2(float *ms, CUevent start, CUevent end)
 	if (!mp_event_over(a) || !mp_event_over(b)) {
 		r = mp_event_watch(t, mp_event_over(a) ? b : a, &ticket);
 		return r ? r : CUDA_ERROR_NOT_READY;
+	}
+	if (a->ctx == b->ctx && event_time(a, &from) && event_time(b, &to)) {
+		*ms = (float)((double)(to - from) / 1e6);
+		return CUDA_SUCCESS;
 	}
 	m.hStart = a->head.id;
 	m.hEnd = b->head.id;

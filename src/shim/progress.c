@@ -223,6 +223,8 @@ CUresult mp_event_watch(struct mp_thread *t, struct mp_event *e, uint64_t *ret)
 	r = MP_PUT(&o, t, MP_REC_watch, watch, &m, e->ctx->head.id);
 	if (r)
 		return r;
+	if (!(e->flags & CU_EVENT_DISABLE_TIMING))
+		o.rec->flags |= MP_REC_DONE;
 	k = mark_new(o.ticket);
 	if (k) {
 		k->event = e;
@@ -236,6 +238,22 @@ CUresult mp_event_watch(struct mp_thread *t, struct mp_event *e, uint64_t *ret)
 	}
 	mp_out_send(&o);
 	return k ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+void mp_events_watch(struct mp_thread *t)
+{
+	unsigned n = t->nclocked < MP_ARRAY_LEN(t->clocked) ? t->nclocked : MP_ARRAY_LEN(t->clocked), i;
+	uint64_t ticket;
+
+	t->nclocked = 0;
+	for (i = 0; i < n; i++) {
+		struct mp_event *e = t->clocked[i];
+
+		/* A slot may have become another event: watching that one harms nobody. */
+		if (mp_object(e, MP_KIND_event) && e->ctx == t->ctx && !e->capture && atomic_load(&e->recorded) &&
+		    mp_event_watch(t, e, &ticket))
+			return;
+	}
 }
 
 bool mp_event_over(struct mp_event *e)
@@ -265,8 +283,12 @@ void mp_progress_done(void *arg, const struct mp_done *d)
 	*p = m->next;
 	if (d->status)
 		mp_ctx_latch(m->ctx, (CUresult)d->status);
-	if (m->event && m->event->head.generation == m->event_generation)
+	if (m->event && m->event->head.generation == m->event_generation) {
 		mp_max(&m->event->completed, m->reached);
+		/* Recorded again meanwhile: the time may be of either recording. */
+		m->event->time = atomic_load(&m->event->recorded) == m->reached ? d->time : 0;
+		mp_max(&m->event->timed, m->reached);
+	}
 	if (m->stream && m->stream->head.generation == m->stream_generation)
 		reach(m->stream, m->event ? m->reached : m->ticket, 0);
 	m->next = spare;
@@ -359,6 +381,8 @@ CUresult mp_stream_wait(struct mp_thread *t, enum mp_call call, struct mp_stream
 	uint64_t mark;
 	CUresult r;
 
+	if (t->nclocked)
+		mp_events_watch(t);
 	if (mp_stream_over(s, u.ticket))
 		return mp_ctx_error(c);
 	r = mp_stream_mark(t, s, &mark);
@@ -382,6 +406,8 @@ CUresult mp_ctx_wait(struct mp_thread *t, enum mp_call call, struct mp_ctx *c)
 	bool more = true;
 	CUresult r = CUDA_SUCCESS;
 
+	if (t->nclocked)
+		mp_events_watch(t);
 	while (more && !r) {
 		struct mp_stream *s;
 

@@ -101,6 +101,8 @@ struct mp_event {
 	_Atomic uint64_t recorded;  /* ticket of the latest recording, 0: none */
 	_Atomic uint64_t completed; /* newest recording known to be over */
 	_Atomic uint64_t watched;   /* the recording that a WATCH under way is for */
+	_Atomic uint64_t timed;	    /* the recording that `time` is of, if it is not 0 */
+	int64_t time;		    /* ns, by its context's clock */
 	struct mp_stream *stream;   /* where it was recorded */
 	uint32_t stream_generation;
 	uint64_t capture;	    /* id of the capture it was recorded in, 0: none */
@@ -167,6 +169,9 @@ struct mp_thread {
 	unsigned captures; /* that this thread began in a mode other than relaxed, and did not end */
 	unsigned nown;
 	struct mp_own_stream own[32];
+	/* Events that this thread has recorded and whose times may be asked for: watched with its next wait. */
+	struct mp_event *clocked[16];
+	unsigned nclocked;
 	void *scratch;
 	size_t scratch_size;
 	struct mp_thread *next;
@@ -412,6 +417,8 @@ CUresult mp_ctx_wait(struct mp_thread *t, enum mp_call call, struct mp_ctx *c);
 void mp_stream_edge(struct mp_stream *s, uint64_t at, struct mp_stream *src, uint64_t ticket);
 void mp_stream_forget(struct mp_stream *s);
 CUresult mp_event_watch(struct mp_thread *t, struct mp_event *e, uint64_t *ret);
+/* Also those that this thread recorded lately, so that their times come without being asked for. */
+void mp_events_watch(struct mp_thread *t);
 bool mp_event_over(struct mp_event *e);
 /* For the allocator: is all work that touches memory and was issued before this ticket over? */
 bool mp_work_over(uint64_t before);

@@ -68,7 +68,8 @@ enum {
 	MP_REC_REPLY = 1,
 	MP_REC_BULK = 2,
 	MP_REC_PULL = 4,
-	MP_REC_DONE = 8, /* with REPLY, stream work: the answer comes when the device has done it */
+	MP_REC_DONE = 8, /* with REPLY, stream work: the answer comes when the device has done it;
+			    on WATCH: its DONE tells the event's time */
 };
 
 struct mp_record {
@@ -84,7 +85,7 @@ struct mp_done {
 	uint32_t kind, id;
 	uint64_t ticket;
 	uint32_t status, bulk;
-	uint64_t zero;
+	int64_t time; /* of an event that was watched with DONE: ns on its context's clock; 0: unknown */
 };
 static_assert(sizeof(struct mp_done) == 32, "a DONE entry is 32 bytes");
 

@@ -196,6 +196,7 @@ void mp_context_fini(struct mp_worker *w, struct context *c, bool driver)
 		(void)w->drv.cuCtxDestroy_v2(c->handle);
 	}
 	current = NULL;
+	c->clock[0] = c->clock[1] = NULL; /* gone with it */
 	mp_account_put(w, (unsigned)c->device, c->charged);
 	pthread_mutex_lock(&w->wait_lock);
 	c->next = w->dead;

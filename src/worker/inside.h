@@ -155,6 +155,10 @@ struct context {
 	 * one at a time where possible, since events pass in any order.
 	 */
 	struct stream own[MP_CONTEXT_STREAMS];
+	/* The clock of its events (executor): [0] has passed at clock_ns, [1] is to follow it. */
+	CUevent clock[2];
+	int64_t clock_ns;
+	uint64_t clock_made; /* when the newest of them was recorded, mp_now_ns() */
 	struct fence *fences;
 	struct mp_job *fence_job; /* later records of the context depend on it */
 	struct { uint64_t ticket; CUevent event; struct stream *stream; } unfenced[16];
@@ -368,7 +372,7 @@ void mp_say_reply(struct mp_worker *w, uint64_t ticket, CUresult status, const v
 void mp_say_error(struct mp_worker *w, uint64_t ticket, uint32_t ctx, uint32_t call, CUresult status);
 void mp_say(struct mp_worker *w, unsigned kind, uint64_t ticket, uint64_t extra, const void *p, size_t n);
 /* Completion thread only: batched. */
-void mp_say_done(struct mp_worker *w, unsigned kind, uint32_t id, uint64_t ticket, CUresult status);
+void mp_say_done(struct mp_worker *w, unsigned kind, uint32_t id, uint64_t ticket, CUresult status, int64_t time);
 void mp_say_done_flush(struct mp_worker *w);
 
 /* wait.c */

@@ -25,7 +25,7 @@ void mp_say_error(struct mp_worker *w, uint64_t ticket, uint32_t ctx, uint32_t c
 	mp_say(w, MP_FRAME_ERROR, ticket, (uint64_t)ctx << 32 | (uint32_t)status, body, sizeof(body));
 }
 
-void mp_say_done(struct mp_worker *w, unsigned kind, uint32_t id, uint64_t ticket, CUresult status)
+void mp_say_done(struct mp_worker *w, unsigned kind, uint32_t id, uint64_t ticket, CUresult status, int64_t time)
 {
 	if (w->done_count == MP_ARRAY_LEN(w->done))
 		mp_say_done_flush(w);
@@ -35,6 +35,7 @@ void mp_say_done(struct mp_worker *w, unsigned kind, uint32_t id, uint64_t ticke
 		.ticket = ticket,
 		.status = (uint32_t)status,
 		.bulk = w->out[1] ? mp_outlet_count(w->out[1]) : 0,
+		.time = time,
 	};
 }
 

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "mp-convert.h"
 
 void mp_stream_init(struct stream *s, struct context *c, CUstream handle, uint32_t id, bool blocking)
@@ -443,7 +444,7 @@ static void mark_passed(struct mp_worker *w, struct wait *wt, CUresult status)
 	if (wt->number > atomic_load(&s->completed))
 		atomic_store(&s->completed, wt->number);
 	mp_print_sync(w, status ? NULL : wt->event);
-	mp_say_done(w, MP_DONE_STREAM, s->id, wt->ticket, status);
+	mp_say_done(w, MP_DONE_STREAM, s->id, wt->ticket, status, 0);
 }
 
 CUresult mp_do_mark(struct mp_job *job, const struct mp_msg_mark *m)
@@ -457,10 +458,71 @@ CUresult mp_do_mark(struct mp_job *job, const struct mp_msg_mark *m)
 	return CUDA_SUCCESS;
 }
 
+/*
+ * ---- Times of events ----
+ *
+ * CUDA tells the time between two events as a float of milliseconds.  A clock event of
+ * the context, never older than CLOCK_NS when it is used, keeps what is lost by that
+ * below the resolution of the device's own; each one's time is told by the one before.
+ */
+#define CLOCK_NS 50000000u
+
+/* On a stream of ours, which the event passes soon. */
+static void clock_wind(struct mp_worker *w, struct context *c, CUstream on)
+{
+	CUevent *e = &c->clock[c->clock[0] ? 1 : 0];
+	uint64_t now = mp_now_ns();
+
+	if ((c->clock[0] && now - c->clock_made < CLOCK_NS) || *e || !w->drv.cuEventElapsedTime ||
+	    w->drv.cuEventCreate(e, CU_EVENT_DEFAULT))
+		return;
+	if (w->drv.cuEventRecord(*e, on)) {
+		(void)w->drv.cuEventDestroy_v2(*e);
+		*e = NULL;
+	}
+	c->clock_made = now;
+}
+
+/* 0 when it cannot be told. Executor. */
+static int64_t clock_read(struct mp_worker *w, struct context *c, CUevent e)
+{
+	float ms = 0;
+
+	if (!c->clock[0] || mp_context_current(w, c))
+		return 0;
+	if (c->clock[1] && !w->drv.cuEventElapsedTime(&ms, c->clock[0], c->clock[1])) {
+		c->clock_ns += (int64_t)((double)ms * 1e6);
+		(void)w->drv.cuEventDestroy_v2(c->clock[0]);
+		c->clock[0] = c->clock[1];
+		c->clock[1] = NULL;
+	}
+	if (w->drv.cuEventElapsedTime(&ms, c->clock[0], e))
+		return 0;
+	return c->clock_ns + (int64_t)((double)ms * 1e6) + 1000000000000000;
+}
+
+/*
+ * The program may have recorded its event again, which the client knows and then does
+ * not use the time, or destroyed it.
+ */
+static int64_t watched_time(struct mp_worker *w, struct wait *wt)
+{
+	struct object *o;
+	int64_t t = 0;
+
+	mp_exec_enter(w);
+	o = mp_object_find(w, MP_KIND_event, (uint32_t)wt->number);
+	if (o && o->state == OBJECT_LIVE)
+		t = clock_read(w, wt->ctx, o->handle);
+	mp_exec_leave(w);
+	return t;
+}
+
 static void watch_passed(struct mp_worker *w, struct wait *wt, CUresult status)
 {
 	mp_print_sync(w, status ? NULL : wt->event);
-	mp_say_done(w, MP_DONE_EVENT, (uint32_t)wt->number, wt->ticket, status);
+	mp_say_done(w, MP_DONE_EVENT, (uint32_t)wt->number, wt->ticket, status,
+		    wt->arg && !status ? watched_time(w, wt) : 0);
 }
 
 /* A stream of ours on which nothing is being watched, if there is one. */
@@ -495,9 +557,12 @@ CUresult mp_do_watch(struct mp_job *job, const struct mp_msg_watch *m)
 	s = watcher(w, c, m->event);
 	if (!s)
 		return CUDA_ERROR_OUT_OF_MEMORY;
+	if (job->rec->flags & MP_REC_DONE)
+		clock_wind(w, c, s->handle);
 	r = w->drv.cuStreamWaitEvent(s->handle, e, 0);
-	if (!r)
-		mp_wait_behind(w, c, &s->q, s->handle, watch_passed, NULL, job->ticket, m->event);
+	if (!r) /* the argument only says whether to tell the time */
+		mp_wait_behind(w, c, &s->q, s->handle, watch_passed, job->rec->flags & MP_REC_DONE ? c : NULL,
+			       job->ticket, m->event);
 	return r;
 }
 
