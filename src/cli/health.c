@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/version.h"
 #include "base/where.h"
+#include "net/net.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +47,28 @@ static void check_library(json_t *rows)
 	free(copy);
 }
 
+/* What the kernel has learnt of the way: a small MTU in the middle costs speed, and may hide a broken one. */
+static void check_mtu(const char *address, json_t *rows)
+{
+	int fd = -1, mtu = 0;
+	socklen_t size = sizeof(mtu);
+	struct mp_fail f = {0};
+	struct mp_addr a;
+	char text[400];
+
+	if (mp_addr_parse(address, &a, &f) == 0)
+		fd = mp_net_connect(&a, 3000, &f);
+	if (fd < 0)
+		return;
+	if (a.u.sa.sa_family == AF_INET6)
+		getsockopt(fd, IPPROTO_IPV6, IPV6_MTU, &mtu, &size);
+	else
+		getsockopt(fd, IPPROTO_IP, IP_MTU, &mtu, &size);
+	close(fd);
+	snprintf(text, sizeof(text), "the way to %s takes packets of %d bytes", address, mtu);
+	add(rows, "mtu", mtu < 1500 ? "warn" : "ok", text, mtu < 1500 ? "look for a tunnel, or a wrong MTU, on the way" : "");
+}
+
 static void check_server(struct mp_cli *c, const struct mp_bundle *b, const char *address,
 			 json_t *rows)
 {
@@ -65,6 +88,7 @@ static void check_server(struct mp_cli *c, const struct mp_bundle *b, const char
 	ms = (double)(mp_now_ns() - t0) / 1e6;
 	snprintf(text, sizeof(text), "%s answers in %.1f ms, TLS handshake included", address, ms);
 	add(rows, "server", "ok", text, "");
+	check_mtu(address, rows);
 	snprintf(text, sizeof(text), "client %s, server %s", MP_VERSION, mp_cli_text(v, "version"));
 	add(rows, "version", strcmp(MP_VERSION, mp_cli_text(v, "version")) ? "warn" : "ok", text,
 	    strcmp(MP_VERSION, mp_cli_text(v, "version")) ? "install the same release on both" : "");

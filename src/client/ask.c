@@ -249,6 +249,17 @@ static char *data_make(const struct mp_held *h)
 	return mp_buf_take(&b, NULL);
 }
 
+/* How long the server waits for a silent client: lanes of this process and of what it starts do the same. */
+static void liveness_take(const struct mp_held *h)
+{
+	json_int_t s = json_integer_value(json_object_get(h->lease, "liveness_s"));
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", (int)(s > 0 && s <= 86400 ? s : 30));
+	if (!getenv("MOTORPOOL_LIVENESS_S") || strcmp(getenv("MOTORPOOL_LIVENESS_S"), text))
+		setenv("MOTORPOOL_LIVENESS_S", text, 1);
+}
+
 static void held_free(struct mp_held *h)
 {
 	mp_http_listen_close(h->listen);
@@ -283,6 +294,7 @@ static int ask_once(const struct mp_bundle *b, struct mp_http_client *own_client
 	       mp_http_listen_step(h->listen, -1, 200))
 		;
 	if (h->granted && !h->ended) {
+		liveness_take(h);
 		h->data = data_make(h);
 		*ret_held = h;
 		return 0;
@@ -318,6 +330,7 @@ static int request_once(const struct mp_bundle *b, struct mp_http_client *own_cl
 	h->client = own_client;
 	o = mp_http_call(h->client, "POST", "/v1/leases", body, 30000, &status, &h->lease, f);
 	if (o == MP_HTTP_OK && status == 201) {
+		liveness_take(h);
 		h->data = data_make(h);
 		*ret_held = h;
 		return 0;

@@ -208,11 +208,12 @@ void mp_http_stream_end(struct mp_http_stream *s)
 
 static void socket_keepalive(int fd, unsigned user_timeout_ms)
 {
-	int on = 1, idle = 5, interval = 5, count;
+	int on = 1, idle = (int)(user_timeout_ms / 6000), interval, count = 6;
 
-	count = (int)(user_timeout_ms / 5000);
-	if (count < 1)
-		count = 1;
+	/* The timeout is looked at when a probe is due: often enough to end in time. */
+	if (idle < 1)
+		idle = 1;
+	interval = idle;
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(idle));
 	setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(interval));

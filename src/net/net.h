@@ -62,7 +62,8 @@ int mp_net_dial_wait(int fd, const struct mp_addr *a, int timeout_ms, struct mp_
 /* Both. */
 int mp_net_connect(const struct mp_addr *a, int timeout_ms, struct mp_fail *f);
 
-/* What a lane wants of TCP: no delay, keep-alive, a lost peer found in 10 s, cubic. No-op for Unix. */
+/* What a lane wants of TCP: no delay, keep-alive, a lost peer found in MOTORPOOL_LIVENESS_S
+ * (30) seconds, cubic. No-op for Unix. */
 void mp_net_tune(int fd);
 
 /* All of it, whatever the kernel takes at a time. sendv changes iov. */

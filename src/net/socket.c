@@ -15,8 +15,12 @@
 #include "base/check.h"
 #include "base/clock.h"
 
-/* Loss is noticed within this time even when nothing is being sent. */
-#define LOST_MS 10000
+/*
+ * Loss is noticed within this time even when nothing is being sent: the pool's
+ * liveness limit, since a lane that gives up earlier would lose a program whose
+ * lease is kept (a host that was paused or moved).
+ */
+#define LOST_S 30
 
 static _Atomic uint64_t fault_short, fault_cut, fault_sent;
 static _Atomic int fault_known; /* 0 environment not read, 1 none, 2 some */
@@ -36,9 +40,17 @@ static void fault_read(void)
 	mp_net_fault(s ? strtoull(s, NULL, 10) : 0, c ? strtoull(c, NULL, 10) : 0);
 }
 
+static int lost_s(void)
+{
+	const char *env = getenv("MOTORPOOL_LIVENESS_S");
+	long s = env ? strtol(env, NULL, 10) : 0;
+
+	return s > 0 && s <= 86400 ? (int)s : LOST_S;
+}
+
 void mp_net_tune(int fd)
 {
-	int one = 1, idle = 4, interval = 2, count = 3, lost = LOST_MS;
+	int one = 1, s = lost_s(), idle = s / 6 ? s / 6 : 1, interval = idle, count = 6, lost = s * 1000;
 
 	/* Each of these fails harmlessly on a Unix socket. */
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));

@@ -162,6 +162,7 @@ void mp_rest_lease_grant(struct mp_rest_call *c)
 		return;
 	}
 	json_object_set_new(j, "secret", json_string(g.secret));
+	json_object_set_new(j, "liveness_s", json_integer(mp_pool_liveness_ms(c->pool) / 1000));
 	if (q.holder)
 		hold(c, g.id, "lease", j);
 	else
