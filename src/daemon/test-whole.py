@@ -145,13 +145,31 @@ def test_no_launcher():
     check(len(l) == 1 and l[0]["program"] == "hold", "its lease is shown with its program", l)
     q = Program(environment=dict(alone, MOTORPOOL_GPU_MEMORY="900"))
     check(q.first == "0" and free_mib(0) + free_mib(1) == 2048 - 256 - 900, "another has a lease of its own", pool())
-    r = Program(environment=dict(alone, MOTORPOOL_GPU_MEMORY="900"))
+    r = Program(environment=dict(alone, MOTORPOOL_GPU_MEMORY="901"))
     check(r.first == "100", "what does not fit is no device", r.first)
     r.end()
     check("nothing fits now" in r.p.stderr.read(), "and the reason is told")
     p.p.kill()
     q.end()
     check(within(1, lambda: free_mib(0) == free_mib(1) == 1024), "their ends free the leases, kill -9 too", pool())
+
+
+def test_key():
+    """Ranks without a launcher of ours: one lease by their session, or by a key."""
+    alone = dict(env, LD_LIBRARY_PATH=LIBDIR, MOTORPOOL_GPU_MEMORY="50%", MOTORPOOL_TIMEOUT="0", MOTORPOOL_LEASE_LINGER="2",
+                 XDG_RUNTIME_DIR=str(root))
+    ranks = [Program(environment=alone) for _ in range(3)]
+    check(all(r.first == "0" for r in ranks) and len(pool()["leases"]) == 1 and len(pool()["leases"][0]["processes"]) == 3,
+          "programs of one session that ask for the same share a lease", (pool()["leases"], [r.first for r in ranks]))
+    other = Program(environment=dict(alone, MOTORPOOL_LEASE_KEY="other"))
+    check(other.first == "0" and len(pool()["leases"]) == 2, "one with a key of its own has another")
+    ranks[0].end()  # the first, whose helper holds the lease
+    time.sleep(0.5)
+    check(ranks[1].ask("w") == "0" and len(pool()["leases"]) == 2, "it lives on when the first leaves")
+    other.end()
+    for r in ranks[1:]:
+        r.end()
+    check(len(pool()["leases"]) >= 1 and within(6, lambda: not pool()["leases"]), "and ends a while after the last", pool()["leases"])
 
 
 def test_exact():
@@ -307,6 +325,7 @@ def main():
     test_several()
     test_killed()
     test_no_launcher()
+    test_key()
     test_exact()
     test_joining()
     test_revoked()
