@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "abi/array.h"
 #include "abi/cuda.h"
 #include "base/arena.h"
 #include "base/buf.h"
@@ -311,5 +312,10 @@ CUmemLocation mp_advice_location(CUdevice device);
 CUresult mp_advice_place(const CUmemLocation *l, int devices);
 CUresult mp_advice_take(struct mp_advice *a, CUmem_advise advice, const CUmemLocation *l, int devices);
 CUresult mp_advice_get(const struct mp_advice *a, CUmem_range_attribute what, void *data, size_t size);
+
+/* ---- Arrays (array.c) ---- */
+
+/* May a device with these attributes have such an array? What the driver answers at once; memory apart. */
+CUresult mp_array_judge(const int *attributes, const CUDA_ARRAY3D_DESCRIPTOR *d, bool mipmapped);
 
 #endif

@@ -67,6 +67,8 @@ static CUresult context_end(struct mp_thread *t, struct mp_ctx *c)
 		(void)MP_SEND(&o, t, MP_CALL_cuEventDestroy_v2, cuEventDestroy_v2, &d, c->head.id);
 		mp_event_drop(c->events);
 	}
+	mp_texture_context_gone(t, c);
+	mp_array_context_gone(t, c);
 	while (c->modules) {
 		(void)mp_module_unload(t, c->modules);
 		mp_module_gone(c->modules);

@@ -16,6 +16,7 @@ struct end {
 	void *host;
 	uint64_t device;
 	size_t pitch, height;
+	struct mp_array *array;
 };
 
 /* A host end that the device has too is copied there. */
@@ -29,6 +30,27 @@ static void end_mirrored(struct end *e)
 				    ? m.device + ((uintptr_t)e->host - m.host)
 				    : (uintptr_t)e->host;
 	}
+}
+
+/* Whole texels, inside of the array. */
+static CUresult array_take(struct end *e, size_t width, size_t height, size_t depth)
+{
+	const CUDA_ARRAY3D_DESCRIPTOR *d;
+	struct mp_texel t;
+	size_t rows, slices;
+
+	if (!e->array)
+		return CUDA_ERROR_INVALID_VALUE;
+	d = &e->array->desc;
+	if (!mp_texel_of(&t, d->Format, d->NumChannels))
+		return CUDA_ERROR_INVALID_VALUE;
+	e->pitch = d->Width * t.bytes;
+	e->height = rows = d->Height ? d->Height : 1;
+	slices = d->Depth ? d->Depth : 1;
+	if (e->lod || e->x > e->pitch || width > e->pitch - e->x || e->y > rows || height > rows - e->y ||
+	    e->z > slices || depth > slices - e->z || e->x % t.bytes || width % t.bytes)
+		return CUDA_ERROR_INVALID_VALUE;
+	return CUDA_SUCCESS;
 }
 
 static CUresult end_take(struct end *e, size_t width, size_t height, size_t depth)
@@ -45,7 +67,7 @@ static CUresult end_take(struct end *e, size_t width, size_t height, size_t dept
 	}
 	end_mirrored(e);
 	if (e->type == CU_MEMORYTYPE_ARRAY)
-		return CUDA_ERROR_NOT_SUPPORTED; /* no arrays are carried */
+		return array_take(e, width, height, depth);
 	if (e->type != CU_MEMORYTYPE_HOST && e->type != CU_MEMORYTYPE_DEVICE)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (!e->pitch)
@@ -86,6 +108,8 @@ static CUresult end_check(const struct end *e, size_t width, size_t height, size
 {
 	size_t slice, a, b;
 
+	if (e->type == CU_MEMORYTYPE_ARRAY)
+		return CUDA_SUCCESS;
 	if (e->type == CU_MEMORYTYPE_HOST)
 		return e->host ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 	/* From the first byte to the last. */
@@ -115,9 +139,9 @@ CUresult mp_box(struct mp_thread *t, const CUDA_MEMCPY3D *p, struct mp_copy3d *r
 		struct mp_shape *ret_shape, int *ret_host)
 {
 	struct end s = {p->srcMemoryType, p->srcXInBytes, p->srcY, p->srcZ, p->srcLOD,
-			(void *)(uintptr_t)p->srcHost, p->srcDevice, p->srcPitch, p->srcHeight};
+			(void *)(uintptr_t)p->srcHost, p->srcDevice, p->srcPitch, p->srcHeight, mp_array_get(p->srcArray)};
 	struct end d = {p->dstMemoryType, p->dstXInBytes, p->dstY, p->dstZ, p->dstLOD,
-			p->dstHost, p->dstDevice, p->dstPitch, p->dstHeight};
+			p->dstHost, p->dstDevice, p->dstPitch, p->dstHeight, mp_array_get(p->dstArray)};
 	size_t w = p->WidthInBytes, h = p->Height, n = p->Depth, all;
 	CUresult r = end_take(&s, w, h, n);
 
@@ -138,7 +162,9 @@ CUresult mp_box(struct mp_thread *t, const CUDA_MEMCPY3D *p, struct mp_copy3d *r
 		.WidthInBytes = w, .Height = h, .Depth = n,
 		.srcMemoryType = s.type, .dstMemoryType = d.type,
 		.srcDevice = s.type == CU_MEMORYTYPE_DEVICE ? s.device : 0,
-		.dstDevice = d.type == CU_MEMORYTYPE_DEVICE ? d.device : 0};
+		.dstDevice = d.type == CU_MEMORYTYPE_DEVICE ? d.device : 0,
+		.srcArray = s.type == CU_MEMORYTYPE_ARRAY ? s.array->head.id : 0,
+		.dstArray = d.type == CU_MEMORYTYPE_ARRAY ? d.array->head.id : 0};
 	*ret_host = s.type == CU_MEMORYTYPE_HOST ? 1 : d.type == CU_MEMORYTYPE_HOST ? 2 : 0;
 	memset(ret_shape, 0, sizeof(*ret_shape));
 	if (s.type == CU_MEMORYTYPE_HOST && d.type == CU_MEMORYTYPE_HOST)
@@ -371,6 +397,59 @@ CUresult mp_shim_cuMemcpy3DPeer(const CUDA_MEMCPY3D_PEER *p)
 CUresult mp_shim_cuMemcpy3DPeerAsync(const CUDA_MEMCPY3D_PEER *p, CUstream h)
 {
 	return peer(MP_CALL_cuMemcpy3DPeerAsync, p, h, false);
+}
+
+/* ---- Arrays and bytes ---- */
+
+/* One row of bytes: from or to an array, host memory, or device memory. */
+static CUresult row(enum mp_call call, CUstream h, bool sync, CUDA_MEMCPY3D c, size_t n)
+{
+	c.WidthInBytes = n;
+	c.Height = c.Depth = 1;
+	return box(call, &c, h, sync, NULL, NULL);
+}
+
+#define FROM_A(a, at) .srcMemoryType = CU_MEMORYTYPE_ARRAY, .srcArray = (a), .srcXInBytes = (at)
+#define TO_A(a, at)   .dstMemoryType = CU_MEMORYTYPE_ARRAY, .dstArray = (a), .dstXInBytes = (at)
+#define FROM_H(p)     .srcMemoryType = CU_MEMORYTYPE_HOST, .srcHost = (p)
+#define TO_H(p)	      .dstMemoryType = CU_MEMORYTYPE_HOST, .dstHost = (p)
+#define FROM_D(p)     .srcMemoryType = CU_MEMORYTYPE_DEVICE, .srcDevice = (p)
+#define TO_D(p)	      .dstMemoryType = CU_MEMORYTYPE_DEVICE, .dstDevice = (p)
+#define ROW(X, h, sync, n, ...) row(MP_CALL_##X, h, sync, (CUDA_MEMCPY3D){__VA_ARGS__}, n)
+
+CUresult mp_shim_cuMemcpyHtoA_v2(CUarray to, size_t at, const void *from, size_t n)
+{
+	return ROW(cuMemcpyHtoA_v2, NULL, true, n, FROM_H(from), TO_A(to, at));
+}
+
+CUresult mp_shim_cuMemcpyHtoAAsync_v2(CUarray to, size_t at, const void *from, size_t n, CUstream h)
+{
+	return ROW(cuMemcpyHtoAAsync_v2, h, false, n, FROM_H(from), TO_A(to, at));
+}
+
+CUresult mp_shim_cuMemcpyAtoH_v2(void *to, CUarray from, size_t at, size_t n)
+{
+	return ROW(cuMemcpyAtoH_v2, NULL, true, n, FROM_A(from, at), TO_H(to));
+}
+
+CUresult mp_shim_cuMemcpyAtoHAsync_v2(void *to, CUarray from, size_t at, size_t n, CUstream h)
+{
+	return ROW(cuMemcpyAtoHAsync_v2, h, false, n, FROM_A(from, at), TO_H(to));
+}
+
+CUresult mp_shim_cuMemcpyDtoA_v2(CUarray to, size_t at, CUdeviceptr from, size_t n)
+{
+	return ROW(cuMemcpyDtoA_v2, NULL, true, n, FROM_D(from), TO_A(to, at));
+}
+
+CUresult mp_shim_cuMemcpyAtoD_v2(CUdeviceptr to, CUarray from, size_t at, size_t n)
+{
+	return ROW(cuMemcpyAtoD_v2, NULL, true, n, FROM_A(from, at), TO_D(to));
+}
+
+CUresult mp_shim_cuMemcpyAtoA_v2(CUarray to, size_t to_at, CUarray from, size_t from_at, size_t n)
+{
+	return ROW(cuMemcpyAtoA_v2, NULL, true, n, FROM_A(from, from_at), TO_A(to, to_at));
 }
 
 /* Many copies in one call: as many copies, in order; the first that fails is named. */

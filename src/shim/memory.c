@@ -362,6 +362,27 @@ static CUresult credit_have(struct mp_thread *t, int device, uint64_t bytes)
 	return CUDA_SUCCESS;
 }
 
+/* Charge memory that the driver will take for an object of its own, such as an array. */
+CUresult mp_memory_charge(struct mp_thread *t, int device, uint64_t bytes)
+{
+	CUresult r;
+
+	pthread_mutex_lock(&memory);
+	r = credit_have(t, device, bytes);
+	if (!r)
+		arena[device].credit -= bytes;
+	pthread_mutex_unlock(&memory);
+	return r;
+}
+
+/* ... which did not come to pass. */
+void mp_memory_uncharge(int device, uint64_t bytes)
+{
+	pthread_mutex_lock(&memory);
+	arena[device].credit += bytes;
+	pthread_mutex_unlock(&memory);
+}
+
 /* A mapped run of granules in state USED, idle or new. */
 static CUresult block_get(struct mp_thread *t, int device, uint64_t size, struct block **ret)
 {

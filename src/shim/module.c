@@ -451,6 +451,7 @@ void mp_module_gone(struct mp_module *m)
 		pthread_mutex_unlock(&mp_objects);
 	}
 	functions_free(m);
+	mp_texref_module_gone(m);
 	if (m->of_library) {
 		mp_slot_free(m);
 		return;

@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "abi/array.h"
 #include "abi/cuda.h"
 #include "base/check.h"
 #include "cuabi/cuabi.h"
@@ -65,6 +66,7 @@ struct mp_ctx {
 	struct mp_stream *streams MP_GUARDED_BY(objects); /* all but legacy */
 	struct mp_module *modules MP_GUARDED_BY(objects);
 	struct mp_event *events MP_GUARDED_BY(objects);
+	struct mp_array *arrays MP_GUARDED_BY(objects);
 	uint32_t cache_config, shared_config;
 	_Atomic uint32_t captures; /* streams of this context that capture */
 	_Atomic uint32_t blocking_captures; /* ... of which blocking ones */
@@ -584,6 +586,32 @@ CUresult mp_memory_release_va(uint64_t base, uint64_t size);
 void mp_memory_vmm(uint64_t base, uint64_t size, int device, struct mp_ctx *c, bool on);
 /* Memory in use, as the program sees it, of a device. */
 uint64_t mp_memory_used(int device);
+
+/* Credit for memory that the driver takes for an object of its own; given back when that failed here. */
+CUresult mp_memory_charge(struct mp_thread *t, int device, uint64_t bytes);
+void mp_memory_uncharge(int device, uint64_t bytes);
+
+/* ---- array.c, texture.c, texref.c ---- */
+
+/* An array, or a mipmapped one: kind array or mipmap. */
+struct mp_array {
+	struct mp_head head;
+	struct mp_ctx *ctx;
+	CUDA_ARRAY3D_DESCRIPTOR desc;
+	struct mp_array *parent; /* a level's mipmapped array */
+	uint32_t nlevels;
+	struct mp_array *level[MP_LEVELS_MAX]; /* those that were asked for */
+	struct mp_array *next, **prev; /* of the context's, levels apart */
+};
+static inline struct mp_array *mp_array_get(CUarray h)
+{
+	return mp_object(h, MP_KIND_array);
+}
+void mp_array_context_gone(struct mp_thread *t, struct mp_ctx *c);
+/* Resting textures of an array that goes: its id must not name another's. */
+void mp_texture_array_gone(struct mp_thread *t, enum mp_kind kind, uint32_t id);
+void mp_texture_context_gone(struct mp_thread *t, struct mp_ctx *c);
+void mp_texref_module_gone(struct mp_module *m);
 
 /* ---- pool.c ---- */
 

@@ -6,16 +6,6 @@
  */
 #include "inside.h"
 
-#define A3D_DEPTH_TEXTURE    0x10u
-#define A3D_COLOR_ATTACHMENT 0x20u
-#define A3D_SPARSE	     0x40u
-#define A3D_DEFERRED	     0x80u
-#define A3D_VIDEO	     0x100u
-#define A3D_KNOWN                                                                                  \
-	(CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_SURFACE_LDST | CUDA_ARRAY3D_CUBEMAP |                 \
-	 CUDA_ARRAY3D_TEXTURE_GATHER | A3D_DEPTH_TEXTURE | A3D_COLOR_ATTACHMENT | A3D_SPARSE |     \
-	 A3D_DEFERRED | A3D_VIDEO)
-
 static pthread_mutex_t arrays = PTHREAD_MUTEX_INITIALIZER; /* leaf: the lists of a context's */
 static struct CUarray_st *all MP_GUARDED_BY(arrays);
 
@@ -29,103 +19,9 @@ void mp_array_unlock(void)
 	pthread_mutex_unlock(&arrays);
 }
 
-bool mp_texel_of(struct mp_texel *t, CUarray_format format, unsigned channels)
-{
-	unsigned f = (unsigned)format;
-
-	*t = (struct mp_texel){.channels = (uint8_t)channels};
-	switch (format) {
-	case CU_AD_FORMAT_UNSIGNED_INT8: t->bits = 8; break;
-	case CU_AD_FORMAT_UNSIGNED_INT16: t->bits = 16; break;
-	case CU_AD_FORMAT_UNSIGNED_INT32: t->bits = 32; break;
-	case CU_AD_FORMAT_SIGNED_INT8: t->bits = 8, t->kind = 1; break;
-	case CU_AD_FORMAT_SIGNED_INT16: t->bits = 16, t->kind = 1; break;
-	case CU_AD_FORMAT_SIGNED_INT32: t->bits = 32, t->kind = 1; break;
-	case CU_AD_FORMAT_HALF: t->bits = 16, t->kind = 2; break;
-	case CU_AD_FORMAT_FLOAT: t->bits = 32, t->kind = 2; break;
-	case CU_AD_FORMAT_UNORM_INT_101010_2:
-		t->bits = 10, t->normal = true, t->bytes = 4;
-		return channels == 4;
-	default:
-		if (f < CU_AD_FORMAT_UNORM_INT8X1 || f > CU_AD_FORMAT_SNORM_INT16X4)
-			return false;
-		f -= CU_AD_FORMAT_UNORM_INT8X1; /* x1 x2 x4 of unsigned 8, 16, signed 8, 16 */
-		t->bits = f / 3 % 2 ? 16 : 8;
-		t->kind = f / 6;
-		t->normal = true;
-		if (channels != 1u << f % 3)
-			return false;
-	}
-	t->bytes = channels * t->bits / 8;
-	return channels == 1 || channels == 2 || channels == 4;
-}
-
-/* ---- What may be made ---- */
-
-#define LIMIT(name) ((size_t)a[CU_DEVICE_ATTRIBUTE_MAXIMUM_##name])
-
-static bool fits(const int *a, const CUDA_ARRAY3D_DESCRIPTOR *d, bool surface)
-{
-	size_t w = d->Width, h = d->Height, n = d->Depth;
-
-	if (d->Flags & CUDA_ARRAY3D_CUBEMAP) {
-		size_t most = surface ? LIMIT(SURFACECUBEMAP_WIDTH) : LIMIT(TEXTURECUBEMAP_WIDTH);
-
-		return w <= most && n <= LIMIT(TEXTURECUBEMAP_LAYERED_LAYERS);
-	}
-	if (d->Flags & CUDA_ARRAY3D_LAYERED) {
-		if (!h)
-			return w <= LIMIT(TEXTURE1D_LAYERED_WIDTH) && n <= LIMIT(TEXTURE1D_LAYERED_LAYERS);
-		return w <= LIMIT(TEXTURE2D_LAYERED_WIDTH) && h <= LIMIT(TEXTURE2D_LAYERED_HEIGHT) &&
-		       n <= LIMIT(TEXTURE2D_LAYERED_LAYERS);
-	}
-	if (n)
-		return (w <= LIMIT(TEXTURE3D_WIDTH) && h <= LIMIT(TEXTURE3D_HEIGHT) &&
-			n <= LIMIT(TEXTURE3D_DEPTH)) ||
-		       (!surface && w <= LIMIT(TEXTURE3D_WIDTH_ALTERNATE) &&
-			h <= LIMIT(TEXTURE3D_HEIGHT_ALTERNATE) && n <= LIMIT(TEXTURE3D_DEPTH_ALTERNATE));
-	if (!h)
-		return w <= (surface ? LIMIT(SURFACE1D_WIDTH) : LIMIT(TEXTURE1D_WIDTH));
-	if (d->Flags & CUDA_ARRAY3D_TEXTURE_GATHER)
-		return w <= LIMIT(TEXTURE2D_GATHER_WIDTH) && h <= LIMIT(TEXTURE2D_GATHER_HEIGHT);
-	return w <= LIMIT(TEXTURE2D_WIDTH) && h <= LIMIT(TEXTURE2D_HEIGHT);
-}
-
-/* The rules of cuArray3DCreate and cuMipmappedArrayCreate in the driver API's manual. */
-CUresult mp_array_check(struct CUctx_st *ctx, const CUDA_ARRAY3D_DESCRIPTOR *d, bool mipmapped)
-{
-	const int *a = ctx->device->attributes;
-	bool cube = d->Flags & CUDA_ARRAY3D_CUBEMAP, layered = d->Flags & CUDA_ARRAY3D_LAYERED;
-	struct mp_texel t;
-
-	if (!d->Width || d->Flags & ~A3D_KNOWN || (d->NumChannels != 1 && d->NumChannels != 2 && d->NumChannels != 4))
-		return CUDA_ERROR_INVALID_VALUE;
-	if (layered || cube ? !d->Depth : d->Depth && !d->Height)
-		return CUDA_ERROR_INVALID_VALUE;
-	if (cube && (d->Width != d->Height || (layered ? d->Depth % 6 : d->Depth != 6)))
-		return CUDA_ERROR_INVALID_VALUE;
-	if (d->Flags & CUDA_ARRAY3D_TEXTURE_GATHER && (!d->Height || (d->Depth && !layered && !cube)))
-		return CUDA_ERROR_INVALID_VALUE;
-	if (!fits(a, d, d->Flags & CUDA_ARRAY3D_SURFACE_LDST))
-		return CUDA_ERROR_INVALID_VALUE;
-	if (mipmapped && !layered && !cube && !d->Depth &&
-	    (d->Height ? d->Width > LIMIT(TEXTURE2D_MIPMAPPED_WIDTH) || d->Height > LIMIT(TEXTURE2D_MIPMAPPED_HEIGHT)
-		       : d->Width > LIMIT(TEXTURE1D_MIPMAPPED_WIDTH)))
-		return CUDA_ERROR_INVALID_VALUE;
-	if (d->Flags & (A3D_DEPTH_TEXTURE | A3D_SPARSE | A3D_DEFERRED | A3D_VIDEO))
-		return CUDA_ERROR_NOT_SUPPORTED;
-	if (!mp_texel_of(&t, d->Format, d->NumChannels)) {
-		/* Planar and block-compressed ones there are; we have none. */
-		return (unsigned)d->Format > CU_AD_FORMAT_FLOAT && (unsigned)d->Format < 256
-			       ? CUDA_ERROR_NOT_SUPPORTED
-			       : CUDA_ERROR_INVALID_VALUE;
-	}
-	return CUDA_SUCCESS;
-}
-
 /* ---- Making and dropping ---- */
 
-struct CUarray_st *mp_array_new(struct CUctx_st *ctx, const CUDA_ARRAY3D_DESCRIPTOR *d, size_t *ret_bytes)
+struct CUarray_st *mp_array_new(struct CUctx_st *ctx, const CUDA_ARRAY3D_DESCRIPTOR *d)
 {
 	struct CUarray_st *a = mp_handle_new(MP_ARRAY, sizeof(*a));
 	bool known;
@@ -140,8 +36,6 @@ struct CUarray_st *mp_array_new(struct CUctx_st *ctx, const CUDA_ARRAY3D_DESCRIP
 	a->pitch = d->Width * a->texel.bytes;
 	a->height = d->Height ? d->Height : 1;
 	a->depth = d->Depth ? d->Depth : 1;
-	if (!mp_mul(a->pitch * a->height, a->depth, ret_bytes))
-		*ret_bytes = SIZE_MAX;
 	mp_array_lock();
 	a->next = all;
 	a->back = &all;
@@ -190,12 +84,12 @@ CUresult cuArray3DCreate_v2(CUarray *pHandle, const CUDA_ARRAY3D_DESCRIPTOR *pAl
 
 	if (!pHandle || !pAllocateArray)
 		return CUDA_ERROR_INVALID_VALUE;
-	r = mp_array_check(ctx, pAllocateArray, false);
+	r = mp_array_judge(ctx->device->attributes, pAllocateArray, false);
 	if (!r)
 		r = mp_capture_unsafe();
 	if (r)
 		return r;
-	a = mp_array_new(ctx, pAllocateArray, &bytes);
+	a = mp_array_bytes(pAllocateArray, 1, &bytes) ? mp_array_new(ctx, pAllocateArray) : NULL;
 	if (!a)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	r = mp_memory_alloc(ctx, ctx->device, bytes, 512, MP_RANGE_ARRAY, true, &a->addr);

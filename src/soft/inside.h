@@ -405,15 +405,6 @@ CUresult mp_fill_check(const struct mp_work_fill *f, struct mp_range *ret);
 
 /* ---- Arrays (array.c, mipmap.c) ---- */
 
-/* How texels of a format lie in memory and what they mean; see mp_exec_texture. */
-struct mp_texel {
-	uint8_t channels, bits, kind;
-	bool normal; /* integers that always mean [0,1] or [-1,1] */
-	unsigned bytes;
-};
-/* false: not a format of ours, or not with that number of channels. */
-bool mp_texel_of(struct mp_texel *ret, CUarray_format format, unsigned channels);
-
 struct CUarray_st {
 	struct mp_object object;
 	struct CUctx_st *ctx;
@@ -424,8 +415,6 @@ struct CUarray_st {
 	struct CUmipmappedArray_st *mipmap; /* that it is a level of, or NULL */
 	struct CUarray_st *next, **back;    MP_GUARDED_BY(arrays)
 };
-
-#define MP_LEVELS_MAX 16
 
 struct CUmipmappedArray_st {
 	struct mp_object object;
@@ -438,9 +427,8 @@ struct CUmipmappedArray_st {
 };
 void mp_array_lock(void);
 void mp_array_unlock(void);
-CUresult mp_array_check(struct CUctx_st *ctx, const CUDA_ARRAY3D_DESCRIPTOR *d, bool mipmapped);
-/* Without memory of its own; bytes of it in *ret_bytes. */
-struct CUarray_st *mp_array_new(struct CUctx_st *ctx, const CUDA_ARRAY3D_DESCRIPTOR *d, size_t *ret_bytes);
+/* Without memory. */
+struct CUarray_st *mp_array_new(struct CUctx_st *ctx, const CUDA_ARRAY3D_DESCRIPTOR *d);
 void mp_array_drop(struct CUarray_st *own_array);
 void mp_array_context_gone(struct CUctx_st *ctx);
 void mp_mipmap_context_gone(struct CUctx_st *ctx);

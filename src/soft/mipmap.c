@@ -4,36 +4,6 @@
 
 static struct CUmipmappedArray_st *all MP_GUARDED_BY(arrays);
 
-static size_t halved(size_t n, unsigned level)
-{
-	return n >> level ? n >> level : n ? 1 : 0;
-}
-
-/* Sizes are halved from level to level; layers and faces stay. */
-static CUDA_ARRAY3D_DESCRIPTOR level_of(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned level)
-{
-	CUDA_ARRAY3D_DESCRIPTOR l = *d;
-
-	l.Width = halved(d->Width, level);
-	l.Height = halved(d->Height, level);
-	if (!(d->Flags & (CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_CUBEMAP)))
-		l.Depth = halved(d->Depth, level);
-	return l;
-}
-
-/* 1 + floor(log2(max(width, height, depth))) */
-static unsigned levels_most(const CUDA_ARRAY3D_DESCRIPTOR *d)
-{
-	size_t n = d->Width | d->Height;
-	unsigned most = 0;
-
-	if (!(d->Flags & (CUDA_ARRAY3D_LAYERED | CUDA_ARRAY3D_CUBEMAP)))
-		n |= d->Depth;
-	for (; n; n >>= 1)
-		most++;
-	return most < MP_LEVELS_MAX ? most : MP_LEVELS_MAX;
-}
-
 static void drop(struct CUmipmappedArray_st *m)
 {
 	unsigned i;
@@ -69,14 +39,14 @@ CUresult cuMipmappedArrayCreate(CUmipmappedArray *pHandle, const CUDA_ARRAY3D_DE
 {
 	const CUDA_ARRAY3D_DESCRIPTOR *d = pMipmappedArrayDesc;
 	struct CUmipmappedArray_st *m;
-	size_t bytes = 0, one, at[MP_LEVELS_MAX];
-	unsigned i, most;
+	size_t bytes, at;
+	unsigned i;
 	CUresult r;
 	MP_ENTER(ctx);
 
 	if (!pHandle || !d)
 		return CUDA_ERROR_INVALID_VALUE;
-	r = mp_array_check(ctx, d, true);
+	r = mp_array_judge(ctx->device->attributes, d, true);
 	if (!r)
 		r = mp_capture_unsafe();
 	if (r)
@@ -86,8 +56,7 @@ CUresult cuMipmappedArrayCreate(CUmipmappedArray *pHandle, const CUDA_ARRAY3D_DE
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	m->ctx = ctx;
 	m->desc = *d;
-	most = levels_most(d);
-	m->nlevels = numMipmapLevels < 1 ? 1 : numMipmapLevels < most ? numMipmapLevels : most;
+	m->nlevels = mp_array_levels(d, numMipmapLevels);
 	mp_array_lock();
 	m->next = all;
 	m->back = &all;
@@ -96,23 +65,27 @@ CUresult cuMipmappedArrayCreate(CUmipmappedArray *pHandle, const CUDA_ARRAY3D_DE
 	all = m;
 	mp_array_unlock();
 	for (i = 0; i < m->nlevels && !r; i++) {
-		CUDA_ARRAY3D_DESCRIPTOR l = level_of(d, i);
+		CUDA_ARRAY3D_DESCRIPTOR l = mp_array_level(d, i);
 
-		m->level[i] = mp_array_new(ctx, &l, &one);
-		at[i] = bytes;
-		if (!m->level[i] || one > SIZE_MAX / 4 || !mp_add(bytes, mp_align_up(one, 512), &bytes))
-			r = CUDA_ERROR_OUT_OF_MEMORY;
-		else
+		m->level[i] = mp_array_new(ctx, &l);
+		if (m->level[i])
 			m->level[i]->mipmap = m;
+		else
+			r = CUDA_ERROR_OUT_OF_MEMORY;
 	}
+	if (!r && !mp_array_bytes(d, m->nlevels, &bytes))
+		r = CUDA_ERROR_OUT_OF_MEMORY;
 	if (!r)
-		r = mp_memory_alloc(ctx, ctx->device, bytes, 512, MP_RANGE_ARRAY, true, &m->addr);
+		r = mp_memory_alloc(ctx, ctx->device, bytes, MP_ARRAY_ALIGN, MP_RANGE_ARRAY, true, &m->addr);
 	if (r) {
 		drop(m);
 		return r;
 	}
-	for (i = 0; i < m->nlevels; i++)
-		m->level[i]->addr = m->addr + at[i];
+	for (i = 0; i < m->nlevels; i++) {
+		m->level[i]->addr = m->addr;
+		if (i && mp_array_bytes(d, i, &at))
+			m->level[i]->addr += at;
+	}
 	*pHandle = m;
 	return CUDA_SUCCESS;
 }

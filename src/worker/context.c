@@ -197,6 +197,8 @@ void mp_context_fini(struct mp_worker *w, struct context *c, bool driver)
 	}
 	current = NULL;
 	c->clock[0] = c->clock[1] = NULL; /* gone with it */
+	mp_array_context_gone(w, c);
+	mp_texture_context_gone(w, c);
 	mp_account_put(w, (unsigned)c->device, c->charged);
 	pthread_mutex_lock(&w->wait_lock);
 	c->next = w->dead;

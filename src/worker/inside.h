@@ -39,7 +39,9 @@
 #include "wire/frame.h"
 #include "worker/confine.h"
 
+struct array;
 struct load;
+struct object_of_device;
 struct host_call;
 
 #define MP_WORKER_DEVICES  16
@@ -315,6 +317,10 @@ struct mp_worker {
 	struct server_node *server_nodes;
 	uint32_t server_node_count, server_node_cap;
 
+	/* arrays, textures (executor) */
+	struct array *arrays;
+	struct object_of_device *textures[256];
+
 	/* downloads */
 	_Atomic uint64_t downloads; /* begun and not all sent */
 	_Atomic uint64_t pieces_queued, pieces_sent, begins_queued, begins_served;
@@ -479,9 +485,16 @@ void *mp_download_main(void *worker);
 int mp_memory_init(struct mp_worker *w, const struct mp_hello *h, const char **why);
 int mp_account_take(struct mp_worker *w, unsigned dev, uint64_t bytes); /* 0 or -1 */
 void mp_account_put(struct mp_worker *w, unsigned dev, uint64_t bytes);
+int mp_memory_charge(struct mp_worker *w, unsigned dev, uint64_t bytes); /* credit first; 0 or -1 */
+
+/* array.c, texture.c: what a context that ends had */
+void mp_array_context_gone(struct mp_worker *w, struct context *c);
+void mp_texture_context_gone(struct mp_worker *w, struct context *c);
+void mp_array_desc(CUDA_ARRAY3D_DESCRIPTOR *ret, const struct mp_array_desc *d);
 
 /* module.c */
 void mp_module_fini(struct mp_worker *w);
+void *mp_owner_word(enum mp_kind kind, uint32_t id); /* own of an object that goes with a module */
 bool mp_function_is_kernel(struct mp_worker *w, uint32_t id);
 void mp_function_sweep(struct mp_worker *w, enum mp_kind kind, uint32_t id);
 

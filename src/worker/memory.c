@@ -47,7 +47,7 @@ void mp_account_put(struct mp_worker *w, unsigned dev, uint64_t bytes)
 }
 
 /* Out of the credit first, the rest out of the account. */
-static int charge(struct mp_worker *w, unsigned dev, uint64_t bytes)
+int mp_memory_charge(struct mp_worker *w, unsigned dev, uint64_t bytes)
 {
 	uint64_t own = w->device[dev].credit < bytes ? w->device[dev].credit : bytes;
 
@@ -274,7 +274,7 @@ CUresult mp_do_map(struct mp_job *job, const struct mp_msg_map *m)
 		job->violation = true;
 		return CUDA_ERROR_INVALID_VALUE;
 	}
-	if (charge(w, (unsigned)m->device, m->size))
+	if (mp_memory_charge(w, (unsigned)m->device, m->size))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	if (range_add(w, r)) { /* mapped over what is mapped */
 		mp_account_put(w, (unsigned)m->device, m->size);
@@ -376,7 +376,7 @@ CUresult mp_do_cuMemCreate(struct mp_job *job, const struct mp_msg_cuMemCreate *
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	v->device = (unsigned)prop.location.id;
 	v->size = m->size;
-	if (charge(w, v->device, m->size)) {
+	if (mp_memory_charge(w, v->device, m->size)) {
 		free(v);
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	}

@@ -421,8 +421,8 @@ CUresult mp_do_module_unload(struct mp_job *job, const struct mp_msg_module_unlo
 
 /* ---- Functions ---- */
 
-/* A function remembers what it is of: kind in the low bits, id above. */
-static void *owner_word(enum mp_kind kind, uint32_t id)
+/* A function, or a reference to a texture, remembers what it is of: kind in the low bits, id above. */
+void *mp_owner_word(enum mp_kind kind, uint32_t id)
 {
 	return (void *)(uintptr_t)((uint64_t)id << 8 | kind);
 }
@@ -436,17 +436,21 @@ bool mp_function_is_kernel(struct mp_worker *w, uint32_t id)
 
 void mp_function_sweep(struct mp_worker *w, enum mp_kind kind, uint32_t id)
 {
-	struct object_table *t = &w->table[MP_KIND_function];
-	void *owner = owner_word(kind, id);
-	uint32_t page, i;
+	static const enum mp_kind kinds[] = {MP_KIND_function, MP_KIND_texref, MP_KIND_surfref};
+	void *owner = mp_owner_word(kind, id);
+	uint32_t page, i, k;
 
-	for (page = 0; page < MP_ARRAY_LEN(t->page); page++)
-		for (i = 0; t->page[page] && i < 256; i++) {
-			struct object *o = &t->page[page][i];
+	for (k = 0; k < MP_ARRAY_LEN(kinds); k++) {
+		struct object_table *t = &w->table[kinds[k]];
 
-			if (o->state == OBJECT_LIVE && o->own == owner)
-				mp_object_drop(w, MP_KIND_function, page * 256 + i);
-		}
+		for (page = 0; page < MP_ARRAY_LEN(t->page); page++)
+			for (i = 0; t->page[page] && i < 256; i++) {
+				struct object *o = &t->page[page][i];
+
+				if (o->state == OBJECT_LIVE && o->own == owner)
+					mp_object_drop(w, kinds[k], page * 256 + i);
+			}
+	}
 }
 
 CUresult mp_do_function(struct mp_job *job, const struct mp_msg_function *m)
@@ -474,7 +478,7 @@ CUresult mp_do_function(struct mp_job *job, const struct mp_msg_function *m)
 	if (!e)
 		e = mp_job_bind(job, MP_KIND_function, m->function, f);
 	if (!e)
-		mp_object_find(w, MP_KIND_function, m->function)->own = owner_word(kind, id);
+		mp_object_find(w, MP_KIND_function, m->function)->own = mp_owner_word(kind, id);
 	return e;
 }
 
