@@ -153,7 +153,8 @@ static const char all[] = HEAD
 	TEX("tli", "tex.level.2d.v4.u32.s32", "{%x,%y}],%z")
 	TEX("tgr", "tex.grad.2d.v4.f32.f32", "{%x,%y}],{%z,%z},{%w,%w}")
 	TEX("tof", "tex.2d.v4.f32.f32", "{%x,%y}],{2,-1}")
-	TEX("gr", "tld4.r.2d.v4.f32.f32", "{%x,%y}]") TEX("gg", "tld4.g.2d.v4.f32.f32", "{%x,%y}]")
+	TEX("gr", "tld4.r.2d.v4.f32.f32", "{%x,%y}]")
+	TEX("gg", "tld4.g.2d.v4.f32.f32", "{%x,%y}]")
 	TEX("gb", "tld4.b.2d.v4.f32.f32", "{%x,%y}]") TEX("ga", "tld4.a.2d.v4.f32.f32", "{%x,%y}]")
 	KERNEL("res", "", "tex.2d.v4.f32.f32 {%r0,_,_,_}|%p,[%o,{%x,%y}]; selp.b32 %r1,1,2,%p;")
 	KERNEL("hlf", "", "tex.2d.v2.f16x2.f32 {%r0,%r1},[%o,{%x,%y}]; tex.2d.v4.f16.f32 {%h0,%h1,%h2,%h3},[%o,{%x,%y}];"
@@ -169,8 +170,10 @@ static const char all[] = HEAD
 	KERNEL("sla", "", "suld.b.a2d.b32.zero %r0,[%o,{%z,%x,%y,%y}];")
 	KERNEL("ssc", "", "sust.b.2d.b32.clamp [%o,{%x,%y}],%z;")
 	KERNEL("ssp", "", "sust.p.2d.v4.b32.zero [%o,{%x,%y}],{%z,%w,%z,%w};")
-	KERNEL("rad", "", "sured.b.add.2d.u32.zero [%o,{%x,%y}],%z;") KERNEL("rmi", "", "sured.b.min.2d.s32.zero [%o,{%x,%y}],%z;")
-	KERNEL("rma", "", "sured.p.max.2d.b32.zero [%o,{%x,%y}],%z;") KERNEL("ror", "", "sured.b.or.2d.b32.zero [%o,{%x,%y}],%z;")
+	KERNEL("rad", "", "sured.b.add.2d.u32.zero [%o,{%x,%y}],%z;")
+	KERNEL("rmi", "", "sured.b.min.2d.s32.zero [%o,{%x,%y}],%z;")
+	KERNEL("rma", "", "sured.p.max.2d.b32.zero [%o,{%x,%y}],%z;")
+	KERNEL("ror", "", "sured.b.or.2d.b32.zero [%o,{%x,%y}],%z;")
 	KERNEL("ran", "", "sured.b.and.2d.b32.zero [%o,{%x,%y}],%z;");
 
 #define T 64
@@ -397,7 +400,8 @@ MP_TEST(parts)
 	}
 	MP_CHECK_EQ(go("tof"), 0);
 	for (i = 0; i < T; i++)
-		bad += out4[i][2] != data[(clamped((long)floorf(in4[i][1]) - 1, 8) * 8 + clamped((long)floorf(in4[i][0]) + 2, 8)) * 4 + 2];
+		bad += out4[i][2] != data[(clamped((long)floorf(in4[i][1]) - 1, 8) * 8 +
+					   clamped((long)floorf(in4[i][0]) + 2, 8)) * 4 + 2];
 	MP_CHECK_EQ(go("res"), 0);
 	for (i = 0; i < T; i++)
 		bad += ((int *)out4)[i * 4 + 1] != 1 || out4[i][0] != data[(clamped((long)floorf(in4[i][1]), 8) * 8 +
@@ -407,7 +411,8 @@ MP_TEST(parts)
 		const _Float16 *h = (const _Float16 *)out4[i];
 
 		for (c = 0; c < 8; c++)
-			bad += (float)h[c] != data[(clamped((long)floorf(in4[i][1]), 8) * 8 + clamped((long)floorf(in4[i][0]), 8)) * 4 + c % 4];
+			bad += (float)h[c] != data[(clamped((long)floorf(in4[i][1]), 8) * 8 +
+						    clamped((long)floorf(in4[i][0]), 8)) * 4 + c % 4];
 	}
 	MP_CHECK_EQ(bad, 0);
 	texture.nlevels = 2, texture.layers = 3, texture.layered = texture.normalized_coords = true;

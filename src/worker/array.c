@@ -77,7 +77,8 @@ void mp_array_context_gone(struct mp_worker *w, struct context *c)
 
 /* ---- Making ---- */
 
-static CUresult create(struct mp_job *job, enum mp_kind kind, uint32_t id, const struct mp_array_desc *m, uint32_t levels)
+static CUresult create(struct mp_job *job, enum mp_kind kind, uint32_t id, const struct mp_array_desc *m,
+		       uint32_t levels)
 {
 	struct mp_worker *w = job->w;
 	struct context *c = job->ctx;
