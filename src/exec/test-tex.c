@@ -161,7 +161,8 @@ static const char all[] = HEAD
 		"mov.b32 %r2,{%h0,%h1}; mov.b32 %r3,{%h2,%h3};")
 	KERNEL("qry", "", "txq.level.width.b32 %r0,[%o],1; txq.channel_data_type.b32 %r1,[%o]; txq.array_size.b32 %r2,[%o];"
 		"txq.normalized_coords.b32 %r3,[%o];")
-	KERNEL("typ", ".reg .pred %q;", "istypep.texref %p,%o; istypep.surfref %q,%o; selp.b32 %r0,1,0,%p; selp.b32 %r1,1,0,%q;"
+	KERNEL("typ", ".reg .pred %q;", "istypep.texref %p,%o; istypep.surfref %q,%o; "
+		"selp.b32 %r0,1,0,%p; selp.b32 %r1,1,0,%q;"
 		"istypep.samplerref %p,%o; selp.b32 %r2,1,0,%p;")
 	KERNEL("slc", "", "suld.b.2d.v2.b16.clamp {%h0,%h1},[%o,{%x,%y}]; mov.b32 %r0,{%h0,%h1};")
 	KERNEL("slz", "", "suld.b.2d.b32.zero %r0,[%o,{%x,%y}];")
