@@ -186,9 +186,16 @@ static CUresult array_end(struct mp_thread *t, struct mp_array *a)
 	CUresult r;
 
 	mp_texture_array_gone(t, kind, a->head.id);
-	for (i = 0; i < a->nlevels; i++)
-		if (a->level[i])
-			mp_texture_array_gone(t, MP_KIND_array, a->level[i]->head.id);
+	for (i = 0; i < a->nlevels; i++) {
+		struct mp_msg_cuArrayDestroy level;
+
+		if (!a->level[i])
+			continue;
+		/* Its id is used again soon: the server is to forget it now, not when the array goes. */
+		level.hArray = a->level[i]->head.id;
+		mp_texture_array_gone(t, MP_KIND_array, level.hArray);
+		(void)MP_SEND(&o, t, MP_CALL_cuArrayDestroy, cuArrayDestroy, &level, a->ctx->head.id);
+	}
 	if (kind == MP_KIND_mipmap)
 		r = MP_SEND(&o, t, MP_CALL_cuMipmappedArrayDestroy, cuMipmappedArrayDestroy, &many, a->ctx->head.id);
 	else

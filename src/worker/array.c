@@ -18,7 +18,8 @@ struct array {
 	uint32_t id;
 	size_t bytes;
 	uint32_t level[MP_LEVELS_MAX]; /* of a mipmapped one: ids of the levels that were asked for */
-	bool is_level;
+	struct array *parent; /* of a level */
+	unsigned at;
 };
 
 void mp_array_desc(CUDA_ARRAY3D_DESCRIPTOR *ret, const struct mp_array_desc *d)
@@ -66,7 +67,7 @@ void mp_array_context_gone(struct mp_worker *w, struct context *c)
 	struct array *a = w->arrays;
 
 	while (a) {
-		if (a->ctx != c || a->is_level) {
+		if (a->ctx != c || a->parent) {
 			a = a->next;
 			continue;
 		}
@@ -171,7 +172,8 @@ CUresult mp_do_cuMipmappedArrayGetLevel(struct mp_job *job, const struct mp_msg_
 		free(a);
 		return e;
 	}
-	a->is_level = true;
+	a->parent = parent;
+	a->at = m->level;
 	mp_object_find(w, MP_KIND_array, m->pLevelArray)->own = a;
 	parent->level[m->level] = m->pLevelArray;
 	return CUDA_SUCCESS;
@@ -202,8 +204,11 @@ static CUresult destroy(struct mp_job *job, enum mp_kind kind, uint32_t id)
 		mp_object_drop(job->w, kind, id); /* it may be one whose creation failed */
 		return e;
 	}
-	if (a->is_level)
-		return CUDA_ERROR_INVALID_VALUE;
+	if (a->parent) { /* the client forgets it, before it destroys what it is a level of */
+		a->parent->level[a->at] = 0;
+		drop(job->w, a);
+		return CUDA_SUCCESS;
+	}
 	job->state = a;
 	if (mp_job_hold(job, array_passed))
 		return CUDA_ERROR_OUT_OF_MEMORY;

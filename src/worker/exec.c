@@ -208,6 +208,7 @@ static bool follows_thread(uint16_t call)
 	case MP_CALL_cuCtxSetLimit:
 	case MP_CALL_cuCtxEnablePeerAccess:
 	case MP_CALL_cuCtxDisablePeerAccess:
+	case MP_CALL_cuMipmappedArrayDestroy: /* what its levels' ids name */
 		return true;
 	default:
 		return false;

@@ -134,6 +134,7 @@ static void copies(void)
 	MUST(cuMemcpyAtoD_v2(dev, other, 8, 400));
 	MUST(cuMemcpyDtoA_v2(one, 2000, dev, 400));
 	memcpy(pinned, a, 4096);
+	MUST(cuCtxSynchronize()); /* the stream does not wait for the legacy one */
 	MUST(cuMemcpyHtoAAsync_v2(one, 3000, (char *)pinned + 100, 1096, s));
 	MUST(cuMemcpyAtoHAsync_v2(pinned, one, 0, 4096, s));
 	MUST(cuStreamSynchronize(s));
@@ -156,6 +157,7 @@ static void copies(void)
 	box3 = array_of(8, 8, 6, CU_AD_FORMAT_UNSIGNED_INT32, 1, 0);
 	cube = array_of(8, 8, 6, CU_AD_FORMAT_UNSIGNED_INT32, 1, CUDA_ARRAY3D_CUBEMAP);
 	box(box3, 32, 8, 6, a, 1);
+	MUST(cuCtxSynchronize());
 	q = (CUDA_MEMCPY3D){.srcMemoryType = CU_MEMORYTYPE_ARRAY, .srcArray = box3, .srcXInBytes = 4, .srcY = 1,
 			    .srcZ = 2, .dstMemoryType = CU_MEMORYTYPE_ARRAY, .dstArray = cube, .dstXInBytes = 8,
 			    .dstY = 3, .dstZ = 1, .WidthInBytes = 20, .Height = 4, .Depth = 3};
