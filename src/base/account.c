@@ -210,7 +210,7 @@ static void entry_clear(struct mp_account *a, struct process *p)
 	__atomic_store_n(&p->start, 0, __ATOMIC_RELEASE);
 	memset(p->used, 0, sizeof(p->used));
 	p->pid = 0;
-	p->busy = 0;
+	__atomic_store_n(&p->busy, 0, __ATOMIC_RELAXED);
 	sums_compute(a);
 }
 
@@ -267,7 +267,7 @@ enum mp_account_outcome mp_account_join(struct mp_account *a, pid_t pid, unsigne
 	if (p) {
 		memset(p->used, 0, sizeof(p->used));
 		p->pid = (uint32_t)pid;
-		p->busy = 0;
+		__atomic_store_n(&p->busy, 0, __ATOMIC_RELAXED);
 		p->activity = 0;
 		__atomic_store_n(&p->start, start, __ATOMIC_RELEASE);
 		*ret_slot = (unsigned)(p - a->process);

@@ -101,7 +101,8 @@ struct mp_print {
 struct CUctx_st {
 	struct mp_object object;
 	struct mp_device *device;
-	bool primary, active; /* active: not destroyed; a primary one is active while retained */
+	bool primary;
+	_Atomic bool active; /* not destroyed; a primary one is active while retained */
 	unsigned flags, refs, api_version;
 	uint64_t id;
 	_Atomic int error;    /* the sticky CUresult; 0 = none */

@@ -248,7 +248,7 @@ struct mp_worker {
 	unsigned lanes MP_GUARDED_BY(lane_lock); /* bits of those that are there */
 	struct mp_hello hello;
 	int lane[2];
-	struct mp_outlet *out[2];
+	struct mp_outlet *_Atomic out[2]; /* set once, when the lane joins */
 	struct device device[MP_WORKER_DEVICES];
 	unsigned devices;
 	struct mp_account *account;
@@ -271,7 +271,8 @@ struct mp_worker {
 	unsigned captures;
 	uint64_t applied; /* ticket of the next record */
 	uint64_t acked;
-	uint64_t records, launches, operations, operations_seen, operations_ticked;
+	_Atomic uint64_t operations; /* changed by who executes, read by the reader */
+	uint64_t records, launches, operations_seen, operations_ticked;
 	struct mp_spin reader_spin, completion_spin; /* of those two threads alone */
 	struct stamp *stamps; /* NULL: nobody measures */
 	unsigned stamp_count;

@@ -285,7 +285,7 @@ static void ticked(struct mp_worker *w, struct wait *wt, CUresult status)
 void mp_stream_used(struct mp_worker *w, struct stream *s)
 {
 	s->issued++;
-	w->operations++;
+	atomic_fetch_add_explicit(&w->operations, 1, memory_order_relaxed);
 	if (MP_LIKELY(s->issued - s->ticked < MP_STREAM_TICK))
 		return;
 	if (mp_stream_capturing(w, s)) {
