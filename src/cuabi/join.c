@@ -4,8 +4,9 @@
  * programs and the cuLink calls.
  *
  * A text is cut into module-scope statements (PTX ISA 4.1, 5.4).  Names that
- * are not visible outside their text get a suffix, so that two texts may both
- * have a `helper`; an .extern declaration gives way to the definition; of
+ * are not visible outside their text get a suffix when another text has the same
+ * name, so that two texts may both have a `helper`; others stay, since the
+ * program asks for its static kernels and variables by name.  An .extern declaration gives way to the definition; of
  * several .weak definitions the first stays; two strong ones are an error.
  */
 #include <ctype.h>
@@ -285,7 +286,28 @@ static size_t version_of(const struct text *t)
 	return 0;
 }
 
-static CUresult join(struct text *texts, size_t n, struct names *global, struct mp_buf *out)
+/* Internal names that more than one text has: owner is the first's number, linkage VISIBLE once there is another. */
+static void collide(struct text *texts, size_t n, struct names *global, struct names *several)
+{
+	size_t i, j;
+
+	for (i = 0; i < n; i++)
+		for (j = 0; j < texts[i].n; j++) {
+			const struct statement *s = &texts[i].list[j];
+			struct name *have;
+
+			if (!s->name || s->heading || s->linkage != INTERNAL)
+				continue;
+			have = names_find(several, s->name, s->name_len);
+			if (!have->text)
+				*have = (struct name){s->name, s->name_len, i, INTERNAL};
+			if (have->owner != i || names_find(global, s->name, s->name_len)->text)
+				have->linkage = VISIBLE;
+		}
+}
+
+static CUresult join(struct text *texts, size_t n, struct names *global, struct names *several,
+		     struct mp_buf *out)
 {
 	size_t i, j, number = 0, newest = 0;
 
@@ -308,7 +330,8 @@ static CUresult join(struct text *texts, size_t n, struct names *global, struct 
 		for (j = 0; j < texts[i].n; j++) {
 			const struct statement *s = &texts[i].list[j];
 
-			if (s->name && !s->heading && s->linkage == INTERNAL)
+			if (s->name && !s->heading && s->linkage == INTERNAL &&
+			    names_find(several, s->name, s->name_len)->linkage == VISIBLE)
 				*names_find(&internal, s->name, s->name_len) =
 					(struct name){.text = s->name, .len = s->name_len};
 		}
@@ -330,7 +353,7 @@ static CUresult join(struct text *texts, size_t n, struct names *global, struct 
 CUresult mp_join_texts(char **texts, size_t *lens, size_t n, char **ret_ptx, size_t *ret_len)
 {
 	struct text *parsed = calloc(n ? n : 1, sizeof(*parsed));
-	struct names global = {0};
+	struct names global = {0}, several = {0};
 	struct mp_buf out;
 	size_t i, all = 0;
 	CUresult r = CUDA_SUCCESS;
@@ -341,16 +364,19 @@ CUresult mp_join_texts(char **texts, size_t *lens, size_t n, char **ret_ptx, siz
 			r = CUDA_ERROR_OUT_OF_MEMORY;
 		all += parsed[i].n;
 	}
-	if (!parsed || !names_init(&global, all))
+	if (!parsed || !names_init(&global, all) || !names_init(&several, all))
 		r = CUDA_ERROR_OUT_OF_MEMORY;
 	if (!r)
 		r = choose(parsed, n, &global);
-	if (!r)
-		r = join(parsed, n, &global, &out);
+	if (!r) {
+		collide(parsed, n, &global, &several);
+		r = join(parsed, n, &global, &several, &out);
+	}
 	if (!r && !(*ret_ptx = mp_buf_take(&out, ret_len)))
 		r = CUDA_ERROR_OUT_OF_MEMORY;
 	mp_buf_fini(&out);
 	free(global.table);
+	free(several.table);
 	for (i = 0; parsed && i < n; i++)
 		free(parsed[i].list);
 	free(parsed);

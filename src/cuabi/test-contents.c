@@ -201,7 +201,7 @@ MP_TEST(cubins)
 /* Two objects of an -rdc program: a shared variable, a call across, and a name that each has for itself. */
 MP_TEST(join)
 {
-	static const char a[] = HEAD ".global .u32 mine; .visible .global .u32 both;"
+	static const char a[] = HEAD ".global .u32 mine; .global .u32 only_here; .visible .global .u32 both;"
 				     ".visible .func (.param .b32 r) twice(.param .b32 x)"
 				     "{ ld.global.u32 %r1, [mine]; ret; }";
 	static const char b[] = HEAD ".extern .global .u32 both; .global .u64 mine;"
@@ -228,13 +228,14 @@ MP_TEST(join)
 	MP_CHECK_EQ(text_read(out), MP_IMAGE_OK);
 	MP_CHECK_EQ(contents.nkernels, 1);
 	MP_CHECK_EQ(kernel("k")->param_bytes, 8);
-	MP_CHECK_EQ(contents.nvariables, 3);
+	MP_CHECK_EQ(contents.nvariables, 4);
 	variable_check("both", 4, 4, MP_SPACE_GLOBAL);
+	variable_check("only_here", 4, 4, MP_SPACE_GLOBAL);
 	for (i = 0; i < contents.nvariables; i++) {
 		u32 += contents.variables[i].size == 4;
 		u64 += contents.variables[i].size == 8;
 	}
-	MP_CHECK(u32 == 2 && u64 == 1); /* both of `mine` are there, under two names */
+	MP_CHECK(u32 == 3 && u64 == 1); /* both of `mine` are there, under two names */
 	free(out);
 	/* No part for an older device; two strong definitions of one name. */
 	MP_CHECK_EQ(mp_image_join(&image, 70, &out, &n), CUDA_ERROR_NO_BINARY_FOR_GPU);
