@@ -5,6 +5,7 @@
  * has no handler is refused with the instruction's text.
  */
 #include "exec/decode.h"
+#include "exec/video.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -897,5 +898,6 @@ void decode_insn(struct decode *d)
 	case MP_PTX_OP_SHF:
 	case MP_PTX_OP_PRMT: bits(d); return;
 	}
-	decode_refuse(d, "%s is not carried", mp_ptx_op_name(in->op));
+	if (!decode_video(d))
+		decode_refuse(d, "%s is not carried", mp_ptx_op_name(in->op));
 }

@@ -16,7 +16,7 @@ extern const struct handler __start_mp_exec_ops_v3[], __stop_mp_exec_ops_v3[];
 /* Naming one symbol of each handler file pulls it out of its archive. */
 #define FILES(X)                                                                                  \
 	X(integer) X(floating) X(convert) X(memory) X(warp) X(bits) X(atomic) X(half) X(matrix)    \
-	X(async) X(texture) X(surface) X(approx)
+	X(async) X(texture) X(surface) X(approx) X(video)
 #define X(name) extern const char mp_exec_anchor_v1_##name, mp_exec_anchor_v3_##name;
 FILES(X)
 #undef X

@@ -132,6 +132,46 @@ W(sar16, S(a, 16) >> (b > 15 ? 15 : b))
 W(sat_add, S(a, 32) + S(b, 32) > INT32_MAX   ? INT32_MAX
 	   : S(a, 32) + S(b, 32) < INT32_MIN ? (uint64_t)INT32_MIN
 					     : a + b)
+/* The i-th byte or half-word, and a loop over the parts of a word. */
+#define BYTE(v, i) ((int)((v) >> (i) * 8 & 0xff))
+static uint64_t sad4(uint64_t a, uint64_t b, uint64_t c)
+{
+	for (int i = 0; i < 4; i++)
+		c += (uint64_t)abs(BYTE(a, i) - BYTE(b, i));
+	return c;
+}
+static uint64_t add4_sat(uint64_t a, uint64_t b, uint64_t c)
+{
+	uint64_t r = 0;
+
+	(void)c;
+	for (int i = 0; i < 4; i++) {
+		int v = (int8_t)BYTE(a, i) + (int8_t)BYTE(b, i);
+
+		v = v > 127 ? 127 : v < -128 ? -128 : v;
+		r |= (uint64_t)(v & 0xff) << i * 8;
+	}
+	return r;
+}
+static uint64_t max2(uint64_t a, uint64_t b, uint64_t c)
+{
+	int64_t al = S(a, 16), bl = S(b, 16), ah = S(a >> 16, 16), bh = S(b >> 16, 16);
+
+	(void)c;
+	return (uint64_t)((al > bl ? al : bl) & 0xffff) | (uint64_t)((ah > bh ? ah : bh) & 0xffff) << 16;
+}
+static uint64_t set4_lt(uint64_t a, uint64_t b, uint64_t c)
+{
+	uint64_t r = 0;
+
+	(void)c;
+	for (int i = 0; i < 4; i++)
+		r |= (uint64_t)(BYTE(a, i) < BYTE(b, i)) << i * 8;
+	return r;
+}
+W(vadd_sat, S(a, 32) + S(b, 32) > INT32_MAX   ? INT32_MAX
+	    : S(a, 32) + S(b, 32) < INT32_MIN ? (uint64_t)INT32_MIN
+					      : a + b)
 W(min_s32, S(a, 32) < S(b, 32) ? a : b)
 W(max_u64, a > b ? a : b)
 W(abs_s32, S(a, 32) < 0 ? -a : a)
@@ -377,6 +417,11 @@ static const struct row rows[] = {
 	R("shf.l.wrap.b32 %d,%a,%b,%c", 32, 32, 32, 32, shf_l),
 	R("shf.r.clamp.b32 %d,%a,%b,%c", 32, 32, 32, 32, shf_rc),
 	R("dp4a.s32.u32 %d,%a,%b,%c", 32, 32, 32, 32, dp4a),
+	R("vabsdiff4.u32.u32.u32.add %d,%a,%b,%c", 32, 32, 32, 32, sad4),
+	R("vadd4.s32.s32.s32.sat %d,%a,%b,%c", 32, 32, 32, 32, add4_sat),
+	R("vmax2.s32.s32.s32 %d,%a,%b,%c", 32, 32, 32, 32, max2),
+	R("vset4.u32.u32.lt %d,%a,%b,%c", 32, 32, 32, 32, set4_lt),
+	R("vadd.s32.s32.s32.sat %d,%a,%b", 32, 32, 32, 0, vadd_sat),
 	R("add.f32 %d,%a,%b", 32, 32, 32, 0, t_fadd),
 	R("add.rz.f32 %d,%a,%b", 32, 32, 32, 0, t_fadd_rz),
 	R("mul.f32 %d,%a,%b", 32, 32, 32, 0, t_fmul),
