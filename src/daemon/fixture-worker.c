@@ -86,7 +86,8 @@ static void command(int lane, struct mp_account *a, unsigned slot)
 
 int main(int argc, char **argv)
 {
-	struct pollfd fds[2] = {{MP_WORKER_LANE_FD, POLLIN, 0}, {MP_WORKER_CONTROL_FD, POLLIN, 0}};
+	struct pollfd fds[3] = {{MP_WORKER_LANE_FD, POLLIN, 0}, {MP_WORKER_CONTROL_FD, POLLIN, 0},
+				{-1, POLLIN, 0}};
 	struct mp_account *a;
 	struct mp_hello h;
 	unsigned slot;
@@ -99,16 +100,23 @@ int main(int argc, char **argv)
 		return MP_WORKER_EXIT_USAGE;
 	say(MP_WORKER_LANE_FD, "hello\n");
 	for (;;) {
-		if (poll(fds, 2, -1) < 0)
+		if (poll(fds, 3, -1) < 0)
 			return MP_WORKER_EXIT_USAGE;
 		if (fds[1].revents) {
-			fd = lane_take(MP_WORKER_CONTROL_FD);
+			fd = lane_take(fds[1].fd);
 			if (fd < 0) {
-				fds[1].fd = -1; /* the daemon is gone: go on */
+				/* The daemon is gone: go on, and wait for the next. */
+				fds[1].fd = -1;
+				fds[2].fd = MP_WORKER_ADOPT_FD;
 				continue;
 			}
 			say(fd, read_all(fd, &h, sizeof(h)) ? "lane\n" : "bad\n");
 			close(fd);
+		}
+		if (fds[2].revents) {
+			fds[1].fd = accept(MP_WORKER_ADOPT_FD, NULL, NULL);
+			fds[2].fd = -1;
+			fds[1].revents = 0;
 		}
 		if (fds[0].revents)
 			command(MP_WORKER_LANE_FD, a, slot);

@@ -579,6 +579,8 @@ def test_restart(d):
     check(ask(s, b"c 1\n") == b"ok\n", "the program still runs")
     s2 = lane(r, session=b"v" * 16)
     check(s2.recv(64) == b"hello\n", "and more of its processes may join")
+    s3 = lane(r, number=1)
+    check(s3.recv(64) == b"lane\n", "a second lane of a program that ran before goes to its worker")
     time.sleep(1.5)  # run returns within a second
     r.end()
     check(within(1, lambda: free_mib() == 1024), "its holder came back: the end of run frees all", pool())

@@ -21,6 +21,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -87,19 +88,80 @@ static int fd_raise(int fd)
 	return fcntl(fd, F_DUPFD_CLOEXEC, 16);
 }
 
+/*
+ * Where the next daemon finds the worker of a session.  A Unix socket's path is
+ * short and a state directory's need not be: it is named by a descriptor.
+ */
+static int adopt_address(struct mp_pool *p, const struct lease *l, const struct session *s,
+			 struct sockaddr_un *un, int *ret_dir)
+{
+	char path[4200], id[2 * SESSION_BYTES + 1];
+
+	snprintf(path, sizeof(path), "%s/leases", p->state_dir);
+	*ret_dir = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	memset(un, 0, sizeof(*un));
+	un->sun_family = AF_UNIX;
+	mp_hex_print(s->id, SESSION_BYTES, id);
+	snprintf(un->sun_path, sizeof(un->sun_path), "/proc/self/fd/%d/%s.%s", *ret_dir, l->id, id);
+	return *ret_dir < 0 ? -1 : 0;
+}
+
+static int adopt_listen(struct mp_pool *p, const struct lease *l, const struct session *s)
+{
+	int dir = -1, fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct sockaddr_un un;
+
+	if (adopt_address(p, l, s, &un, &dir) == 0)
+		unlink(un.sun_path);
+	if (fd >= 0 && (bind(fd, (struct sockaddr *)&un, sizeof(un)) < 0 || listen(fd, 1) < 0)) {
+		close(fd);
+		fd = -1;
+	}
+	if (dir >= 0)
+		close(dir);
+	return fd;
+}
+
+static int adopt_connect(struct mp_pool *p, const struct lease *l, const struct session *s)
+{
+	int dir = -1, fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un un;
+
+	if (adopt_address(p, l, s, &un, &dir) < 0 ||
+	    (fd >= 0 && connect(fd, (struct sockaddr *)&un, sizeof(un)) < 0)) {
+		if (fd >= 0)
+			close(fd);
+		fd = -1;
+	}
+	if (dir >= 0)
+		close(dir);
+	return fd;
+}
+
+static void adopt_forget(struct mp_pool *p, const struct lease *l, const struct session *s)
+{
+	struct sockaddr_un un;
+	int dir;
+
+	if (adopt_address(p, l, s, &un, &dir) == 0)
+		unlink(un.sun_path);
+	if (dir >= 0)
+		close(dir);
+}
+
 static int worker_start(struct mp_pool *p, struct lease *l, const struct session *s, int lane,
-			int control, pid_t *ret_pid)
+			int control, int adopt, pid_t *ret_pid)
 {
 	struct mp_buf devices, memory;
 	char session[2 * SESSION_BYTES + 1];
 	char *argv[] = {p->worker, "--lane-fd", "3", "--control-fd", "4", "--account-fd", "5",
 			"--driver", p->driver, "--devices", NULL, "--memory", NULL, "--lease",
-			l->id, "--session", session, NULL};
+			l->id, "--session", session, "--adopt-fd", "6", NULL};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	sigset_t none, defaults;
 	char **env = environment_make();
-	int from[3], i, rc = ENOMEM;
+	int from[4], i, rc = ENOMEM;
 	unsigned d;
 
 	mp_buf_init(&devices, 1 << 16);
@@ -116,10 +178,11 @@ static int worker_start(struct mp_pool *p, struct lease *l, const struct session
 	from[0] = fd_raise(lane);
 	from[1] = fd_raise(control);
 	from[2] = fd_raise(l->account_fd);
+	from[3] = fd_raise(adopt);
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < 4; i++)
 		posix_spawn_file_actions_adddup2(&actions, from[i], MP_WORKER_LANE_FD + i);
 	sigemptyset(&none);
 	sigfillset(&defaults);
@@ -128,12 +191,12 @@ static int worker_start(struct mp_pool *p, struct lease *l, const struct session
 	posix_spawnattr_setsigdefault(&attr, &defaults);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
 						POSIX_SPAWN_SETSID);
-	if (from[0] >= 0 && from[1] >= 0 && from[2] >= 0 && env && !devices.failed &&
+	if (from[0] >= 0 && from[1] >= 0 && from[2] >= 0 && from[3] >= 0 && env && !devices.failed &&
 	    !memory.failed)
 		rc = posix_spawn(ret_pid, p->worker, &actions, &attr, argv, env);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < 4; i++)
 		if (from[i] >= 0)
 			close(from[i]);
 	mp_buf_fini(&devices);
@@ -166,7 +229,7 @@ static int session_start(struct mp_pool *p, struct lease *l, const uint8_t id[SE
 			 int lane, uint32_t pid, uint32_t uid, const char *comm)
 {
 	struct session *s;
-	int pair[2];
+	int pair[2], adopt = -1;
 
 	if (l->nsessions >= SESSIONS_MAX ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -180,8 +243,10 @@ static int session_start(struct mp_pool *p, struct lease *l, const uint8_t id[SE
 	snprintf(s->comm, sizeof(s->comm), "%s", comm);
 	s->control = pair[0];
 	s->pidfd = -1;
-	if (worker_start(p, l, s, lane, pair[1], &s->worker) < 0)
+	adopt = adopt_listen(p, l, s);
+	if (adopt < 0 || worker_start(p, l, s, lane, pair[1], adopt, &s->worker) < 0)
 		goto fail;
+	close(adopt);
 	close(pair[1]);
 	if (session_enter(p, l, s) < 0) {
 		kill(s->worker, SIGKILL);
@@ -197,6 +262,10 @@ static int session_start(struct mp_pool *p, struct lease *l, const uint8_t id[SE
 	mp_lease_attached_locked(p, l);
 	return 0;
 fail:
+	if (adopt >= 0) {
+		adopt_forget(p, l, s);
+		close(adopt);
+	}
 	free(s);
 	close(pair[0]);
 	close(pair[1]);
@@ -259,6 +328,8 @@ int mp_session_adopt_locked(struct mp_pool *p, struct lease *l, pid_t worker, ui
 		mp_session_free(p, s);
 		return -1;
 	}
+	/* Its further lanes go by this; a worker of a former release has no such socket. */
+	s->control = adopt_connect(p, l, s);
 	return 0;
 }
 
@@ -346,6 +417,7 @@ void mp_session_reaped_locked(struct mp_pool *p, struct session *s)
 		;
 	*at = s->next;
 	l->nsessions--;
+	adopt_forget(p, l, s);
 	mp_session_free(p, s);
 	mp_lease_left_locked(p, l);
 }

@@ -6,7 +6,7 @@
  * One worker serves one client process.  motorpoold *peeks* the hello of a new
  * data connection (MSG_PEEK), checks the lease's secret, and starts
  *
- *	motorpool-worker --lane-fd 3 --control-fd 4 --account-fd 5
+ *	motorpool-worker --lane-fd 3 --control-fd 4 --account-fd 5 --adopt-fd 6
  *		--driver PATH --devices UUID,UUID,... --memory BYTES,BYTES,...
  *		--lease ID --session HEX
  *
@@ -19,6 +19,9 @@
  *		  Optional: a worker started by hand has none.
  *  --account-fd  the lease's account, see base/account.h.  The worker joins it
  *		  with its own pid.  Optional: without it nothing is charged.
+ *  --adopt-fd	  a listening SOCK_SEQPACKET Unix socket in the daemon's state
+ *		  directory.  When the control socket has ended, the next daemon
+ *		  connects to it, and that is the control socket then.  Optional.
  *  --driver	  the driver library to dlopen; a path or a name for the loader
  *  --devices	  UUIDs ("GPU-xxxxxxxx-xxxx-...") in the order that the program
  *		  sees; device i of the lease is account device i
@@ -30,7 +33,7 @@
  * MOTORPOOL_* of the daemon, nothing of the client.
  *
  * End of file on the control socket means that the daemon is gone: the worker
- * goes on serving its lanes and only gets no new ones.  SIGTERM asks it to end
+ * goes on serving its lanes, and gets new ones when the next daemon has come.  SIGTERM asks it to end
  * at once (the lease is over); SIGKILL follows 300 ms later.
  *
  * Exit status: 0 the client left in order; MP_WORKER_EXIT_* below otherwise.
@@ -54,6 +57,7 @@
 #define MP_WORKER_LANE_FD    3
 #define MP_WORKER_CONTROL_FD 4
 #define MP_WORKER_ACCOUNT_FD 5
+#define MP_WORKER_ADOPT_FD   6
 
 enum mp_worker_control_kind {
 	MP_WORKER_LANE = 1, /* daemon to worker: another lane, its socket by SCM_RIGHTS, hello unread */

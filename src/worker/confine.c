@@ -158,7 +158,7 @@ static const char *const allowed[] = {
 	"recvmmsg", "sendto", "sendmsg", "sendmmsg", "shutdown", "getsockopt", "setsockopt", "getsockname",
 	"getpeername", "poll", "ppoll", "select", "pselect6", "epoll_create1", "epoll_ctl", "epoll_wait",
 	"epoll_pwait", "eventfd2", "timerfd_create", "timerfd_settime", "pipe2", "dup", "dup2", "dup3", "close",
-	"close_range", "fcntl",
+	"close_range", "fcntl", "accept4", /* of the one listening socket that it was given */
 	/* files: Landlock says which */
 	"open", "openat", "stat", "lstat", "fstat", "newfstatat", "statx", "access", "faccessat", "faccessat2",
 	"readlink", "readlinkat", "getdents64", "lseek", "ftruncate", "fallocate", "flock", "fsync", "fdatasync",
@@ -181,7 +181,7 @@ static const char *const allowed[] = {
 /* No honest use: whoever tries has taken the worker over. */
 static const char *const deadly[] = {
 	"execve", "execveat", "ptrace", "process_vm_readv", "process_vm_writev", "socket", "connect", "bind", "listen",
-	"accept", "accept4", "bpf", "perf_event_open", "mount", "umount2", "pivot_root", "chroot", "setns", "unshare",
+	"accept", "bpf", "perf_event_open", "mount", "umount2", "pivot_root", "chroot", "setns", "unshare",
 	"init_module", "finit_module", "delete_module", "kexec_load", "keyctl", "add_key", "request_key",
 	"io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd", "setuid", "setgid", "setresuid",
 	"setresgid", "setgroups", "capset", "reboot", "swapon", "personality", "name_to_handle_at",

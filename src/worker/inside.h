@@ -243,6 +243,7 @@ struct mp_worker {
 	bool process; /* the end of the session is the end of the process */
 	const char *lease;
 	int control_fd;
+	int adopt_fd; /* where another daemon may come for a control socket; -1: none */
 	pthread_mutex_t lane_lock;
 	pthread_cond_t lane_wake;
 	unsigned lanes MP_GUARDED_BY(lane_lock); /* bits of those that are there */

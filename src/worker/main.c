@@ -2,7 +2,7 @@
 /*
  * motorpool-worker: arguments and wiring.
  *
- *	motorpool-worker --lane-fd N [--control-fd N] [--account-fd N] --driver PATH
+ *	motorpool-worker --lane-fd N [--control-fd N] [--account-fd N] [--adopt-fd N] --driver PATH
  *		[--devices UUID,...] [--memory BYTES,...] [--lease ID] [--session HEX]
  *	motorpool-worker --listen unix:PATH|127.0.0.1:PORT [--once] --driver PATH [--devices ...] [--memory ...]
  *	motorpool-worker --probe --driver PATH
@@ -112,10 +112,11 @@ int main(int argc, char **argv)
 		{"account-fd", required_argument, NULL, 'a'}, {"driver", required_argument, NULL, 'd'},
 		{"devices", required_argument, NULL, 'u'}, {"memory", required_argument, NULL, 'm'},
 		{"lease", required_argument, NULL, 'L'}, {"session", required_argument, NULL, 's'},
+		{"adopt-fd", required_argument, NULL, 'A'},
 		{"listen", required_argument, NULL, 'w'}, {"probe", no_argument, NULL, 'p'}, {"once", no_argument, NULL, 'o'},
 		{0},
 	};
-	struct mp_worker_options o = {.lane_fd = -1, .control_fd = -1, .account_fd = -1};
+	struct mp_worker_options o = {.lane_fd = -1, .control_fd = -1, .account_fd = -1, .adopt_fd = -1};
 	struct mp_fail f = {0};
 	const char *listen_to = NULL;
 	int c, probe = 0, once = 0, r;
@@ -126,6 +127,7 @@ int main(int argc, char **argv)
 		case 'l': o.lane_fd = atoi(optarg); break;
 		case 'c': o.control_fd = atoi(optarg); break;
 		case 'a': o.account_fd = atoi(optarg); break;
+		case 'A': o.adopt_fd = atoi(optarg); break;
 		case 'd': o.driver = optarg; break;
 		case 'u': o.devices = optarg; break;
 		case 'm': o.memory = optarg; break;

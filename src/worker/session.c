@@ -147,6 +147,23 @@ out:
 }
 
 /* Later lanes, from the daemon. Its end is not ours. */
+/* The daemon is gone: wait for the next one to come. */
+static int control_again(struct mp_worker *w)
+{
+	int fd;
+
+	if (w->adopt_fd < 0)
+		return -1;
+	do {
+		fd = accept4(w->adopt_fd, NULL, NULL, SOCK_CLOEXEC);
+	} while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+	if (fd < 0)
+		return -1;
+	close(w->control_fd);
+	w->control_fd = fd;
+	return 0;
+}
+
 static void *control_main(void *worker)
 {
 	struct mp_worker *w = worker;
@@ -166,8 +183,11 @@ static void *control_main(void *worker)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0)
-			return NULL;
+		if (n <= 0) {
+			if (control_again(w))
+				return NULL;
+			continue;
+		}
 		cm = CMSG_FIRSTHDR(&msg);
 		if (!cm || cm->cmsg_level != SOL_SOCKET || cm->cmsg_type != SCM_RIGHTS ||
 		    cm->cmsg_len != CMSG_LEN(sizeof(fd)))
@@ -316,7 +336,7 @@ void mp_worker_init(struct mp_worker *w)
 	w->help_tail = &w->help_first;
 	w->host_q.tail = &w->host_q.first;
 	w->print_fd = -1;
-	w->lane[0] = w->lane[1] = w->control_fd = -1;
+	w->lane[0] = w->lane[1] = w->control_fd = w->adopt_fd = -1;
 	w->applied = w->acked = MP_TICKET_FIRST;
 	pthread_mutexattr_destroy(&attr);
 }
@@ -384,6 +404,7 @@ int mp_worker_serve(const struct mp_worker_options *o, struct mp_fail *f)
 	w->process = true;
 	w->lease = o->lease;
 	w->control_fd = o->control_fd;
+	w->adopt_fd = o->adopt_fd;
 	block_term();
 	/* Loading happens on helpers, whole, so that no launch has to. */
 	(void)setenv("CUDA_MODULE_LOADING", "EAGER", 0);

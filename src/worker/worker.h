@@ -17,7 +17,7 @@
 
 struct mp_worker_options {
 	const char *driver;
-	int lane_fd, control_fd, account_fd; /* -1: none */
+	int lane_fd, control_fd, account_fd, adopt_fd; /* -1: none */
 	const char *devices;		     /* UUIDs, comma-separated; NULL: all of the driver */
 	const char *memory;		     /* bytes, comma-separated; NULL: whole devices; one: for each */
 	const char *lease;		     /* for the log */
