@@ -809,11 +809,44 @@ static void block_place(struct cta *c, const struct grid *g, uint64_t unit, uint
 	c->linear = c->id[0] + (uint64_t)g->g.grid[0] * (c->id[1] + (uint64_t)g->g.grid[1] * c->id[2]);
 }
 
+/* One warp at its beginning. `again`: the last block here was of the same grid, so %tid is as it was. */
+static void warp_start(struct cta *c, const struct layout *y, char *memory, uint32_t i, bool again)
+{
+	const struct grid *g = c->grid;
+	struct warp *w = &c->warps[i];
+	struct frame *f = (struct frame *)(memory + y->frames + i * y->frame_each);
+	uint32_t left = g->threads - i * g->lanes;
+
+	/* tid, at the end of the struct, outlives a reuse by the same grid */
+	memset(w, 0, again ? offsetof(struct warp, tid) : sizeof(*w));
+	w->index = i;
+	w->cta = c;
+	if (!again)
+		warp_tids(w, g);
+	if (left > g->lanes)
+		left = g->lanes;
+	w->live = w->born = left == LANES ? FULL : (1u << left) - 1;
+	w->local = memory + y->local + (size_t)i * LANES * y->local_stride;
+	w->base[0] = (char *)f + mp_align_up(sizeof(*f), 64);
+	w->base[1] = g->program->pool;
+	frame_layout(f, &g->program->codes[0], w->base[0]);
+	f->mask = w->live;
+	f->local_at = 0;
+	f->bytes = 0;
+	w->frames = w->frame = w->entry_frame = f;
+}
+
+void warp_restart(struct warp *w)
+{
+	struct layout y;
+
+	assert(w->cta->grid->cluster == 1);
+	layout(w->cta->grid, &y);
+	warp_start(w->cta, &y, w->cta->memory, w->index, true);
+}
+
 static void block_start(struct cta *c, struct grid *g, char *memory, bool again)
 {
-	/* Compiled code knows one block's shared memory only. */
-	const struct mp_jit_code *compiled =
-		g->lanes == LANES && g->cluster == 1 ? tier2_code(g->g.kernel, g->g.block, false) : NULL;
 	struct layout y;
 	uint32_t i;
 
@@ -829,30 +862,11 @@ static void block_start(struct cta *c, struct grid *g, char *memory, bool again)
 	memset(&c->fault, 0, sizeof(c->fault));
 	c->next_warp = 0;
 	c->slices = 0;
-	for (i = 0; i < c->nwarps; i++) {
-		struct warp *w = &c->warps[i];
-		struct frame *f = (struct frame *)(memory + y.frames + i * y.frame_each);
-		uint32_t left = g->threads - i * g->lanes;
-
-		/* tid, at the end of the struct, outlives a reuse by the same grid */
-		memset(w, 0, again ? offsetof(struct warp, tid) : sizeof(*w));
-		w->index = i;
-		w->cta = c;
-		if (!again)
-			warp_tids(w, g);
-		if (left > g->lanes)
-			left = g->lanes;
-		w->live = w->born = left == LANES ? FULL : (1u << left) - 1;
-		w->local = memory + y.local + (size_t)i * LANES * y.local_stride;
-		w->base[1] = g->program->pool;
-		frame_layout(f, &g->program->codes[0], (char *)f + mp_align_up(sizeof(*f), 64));
-		f->mask = w->live;
-		f->local_at = 0;
-		f->bytes = 0;
-		w->frames = w->frame = w->entry_frame = f;
-	}
+	c->direct = false;
+	for (i = 0; i < c->nwarps; i++)
+		warp_start(c, &y, memory, i, again);
 	c->tier2 = (struct tier2_warp *)(memory + y.tier2);
-	if (compiled && tier2_start(c, compiled))
+	if (g->compiled && tier2_start(c, g->compiled))
 		return;
 	for (i = 0; i < c->nwarps; i++)
 		enter(c->warps[i].frame, 0, c->warps[i].live);
@@ -866,10 +880,19 @@ void cta_start(struct cta *c, struct grid *g, uint64_t unit)
 	uint32_t i;
 
 	assert(c->memory_bytes >= cta_bytes(g) && g->cluster <= CLUSTER_MAX);
-	layout(g, &y);
+	/* Compiled code knows one block's shared memory only. */
+	if (!g->compiled && g->lanes == LANES && g->cluster == 1)
+		g->compiled = tier2_code(g->g.kernel, g->g.block, false);
 	k->n = g->cluster;
 	k->live = g->cluster * g->threads;
 	k->arrived = k->phases = 0;
+	if (again && c->direct) { /* its warps are as the last block left them, and that is enough */
+		block_place(c, g, unit, 0);
+		c->live_threads = g->threads;
+		c->compiled++;
+		return;
+	}
+	layout(g, &y);
 	for (i = 0; i < k->n; i++) {
 		struct cta *p = c;
 
@@ -955,6 +978,11 @@ enum run_result cta_run(struct cta *c, uint64_t ticks)
 		fault_warp = NULL;
 		fault_describe(c, w);
 		return RUN_FAULT;
+	}
+	if (c->direct && tier2_direct(c, in_hand)) {
+		*in_hand = NULL;
+		fault_jump = NULL;
+		return RUN_DONE;
 	}
 	for (;;) {
 		bool spin = true;

@@ -174,52 +174,68 @@ static void call_ended(struct mp_jit_context *x, uint32_t mask)
 
 /* ---- A block ---- */
 
+static void context_begin(struct tier2_warp *t, struct cta *c, const struct mp_jit_code *code)
+{
+	const struct grid *g = c->grid;
+	struct mp_jit_context *x = &t->ctx;
+	uint32_t k;
+
+	memset(t, 0, sizeof(*t));
+	t->fn = mp_jit_code_entry(code);
+	x->window = g->space->base;
+	x->window_size = g->space->size;
+	x->shared = c->shared;
+	x->shared_size = c->shared_bytes;
+	x->params = g->params;
+	x->data = g->program->module->data;
+	for (k = 0; k < 3; k++) {
+		x->ntid[k] = g->g.block[k];
+		x->ctaid[k] = c->id[k];
+		x->nctaid[k] = g->g.grid[k];
+	}
+	x->budget = BUDGET;
+	x->run = call_run;
+	x->barrier = call_barrier;
+	x->yield = call_yield;
+	x->ended = call_ended;
+}
+
+static inline void context_warp(struct tier2_warp *t, struct warp *w)
+{
+	struct mp_jit_context *x = &t->ctx;
+	uint32_t k;
+
+	t->warp = w;
+	x->home = w->entry_frame->regs;
+	x->pending = w->entry_frame->pending;
+	for (k = 0; k < 3; k++)
+		x->tid[k] = w->tid[k];
+	x->warp = w->index;
+	x->live = w->live;
+	w->tier2 = t;
+	w->op = w->entry_frame->code->ops;
+}
+
 bool tier2_start(struct cta *c, const struct mp_jit_code *code)
 {
 	bool waits = mp_jit_code_traits(code)->waits;
-	const struct grid *g = c->grid;
-	uint32_t i, k;
+	uint32_t i;
 
-	if (g->space->size < 1u << 20 || (waits && !stacks_make(c)))
+	if (c->grid->space->size < 1u << 20 || (waits && !stacks_make(c)))
 		return false;
 	c->compiled++;
+	if (!waits) {
+		c->direct = true;
+		context_begin(&c->tier2[0], c, code);
+		return true;
+	}
 	for (i = 0; i < c->nwarps; i++) {
-		struct warp *w = &c->warps[i];
 		struct tier2_warp *t = &c->tier2[i];
-		struct mp_jit_context *x = &t->ctx;
 
-		memset(t, 0, sizeof(*t));
-		t->warp = w;
-		t->fn = mp_jit_code_entry(code);
-		x->window = g->space->base;
-		x->window_size = g->space->size;
-		x->shared = c->shared;
-		x->shared_size = c->shared_bytes;
-		x->params = g->params;
-		x->home = w->entry_frame->regs;
-		x->data = g->program->module->data;
-		for (k = 0; k < 3; k++) {
-			x->tid[k] = w->tid[k];
-			x->ntid[k] = g->g.block[k];
-			x->ctaid[k] = c->id[k];
-			x->nctaid[k] = g->g.grid[k];
-		}
-		x->warp = i;
-		x->live = w->live;
-		x->budget = BUDGET;
-		x->pending = w->entry_frame->pending;
-		x->run = call_run;
-		x->barrier = call_barrier;
-		x->yield = call_yield;
-		x->ended = call_ended;
-		w->base[0] = w->entry_frame->regs;
-		w->frame = w->entry_frame;
-		w->op = w->entry_frame->code->ops;
-		w->tier2 = t;
-		if (waits) {
-			t->stack = (char *)c->stacks + (size_t)i * (STACK_BYTES + GUARD_BYTES) + GUARD_BYTES;
-			stack_begin(t);
-		}
+		context_begin(t, c, code);
+		context_warp(t, &c->warps[i]);
+		t->stack = (char *)c->stacks + (size_t)i * (STACK_BYTES + GUARD_BYTES) + GUARD_BYTES;
+		stack_begin(t);
 	}
 	return true;
 }
@@ -248,13 +264,7 @@ enum run_result tier2_run(struct warp *w)
 {
 	struct tier2_warp *t = w->tier2;
 
-	if (t->stack) {
-		tier2_switch(&t->sp, t->sp);
-	} else {
-		t->left = t->fn(&t->ctx);
-		t->ended = true;
-		t->result = RUN_DONE;
-	}
+	tier2_switch(&t->sp, t->sp);
 	if (!t->ended)
 		return t->result;
 	if (t->left) {
@@ -265,4 +275,52 @@ enum run_result tier2_run(struct warp *w)
 		lanes_exit(w, w->live);
 	w->done = true;
 	return RUN_DONE;
+}
+
+/* A warp that left: it has run no operation of the first tier yet, so it gets all that one needs. */
+static bool leave_direct(struct warp *w, struct tier2_warp *t)
+{
+	uint32_t n = w->entry_frame->code->nblocks, live = t->ctx.live;
+	uint32_t *pending = malloc(n * sizeof(*pending));
+
+	if (!pending)
+		return false;
+	memcpy(pending, w->entry_frame->pending, n * sizeof(*pending));
+	warp_restart(w);
+	memcpy(w->entry_frame->pending, pending, n * sizeof(*pending));
+	free(pending);
+	w->live = live;
+	w->entry_frame->mask = live;
+	leave(w, t);
+	return true;
+}
+
+bool tier2_direct(struct cta *c, struct warp **in_hand)
+{
+	struct tier2_warp *t = &c->tier2[0];
+	bool all = true;
+	uint32_t i;
+
+	for (i = 0; i < 3; i++)
+		t->ctx.ctaid[i] = c->id[i];
+	for (i = 0; i < c->nwarps; i++) {
+		struct warp *w = &c->warps[i];
+
+		w->live = w->born;
+		context_warp(t, w);
+		*in_hand = w;
+		if (MP_UNLIKELY(t->fn(&t->ctx))) {
+			w->done = false;
+			if (!leave_direct(w, t))
+				warp_fault(w, 0, MP_EXEC_HW_STACK, 0);
+			all = false;
+			continue;
+		}
+		c->live_threads -= (uint32_t)__builtin_popcount(w->live);
+		c->cluster->live -= (uint32_t)__builtin_popcount(w->live);
+		w->live = 0;
+		w->done = true;
+	}
+	c->direct = all; /* else the next block begins from scratch */
+	return all;
 }

@@ -19,7 +19,7 @@ struct tier2_warp {
 	void *stack;	/* NULL: runs on the thread's own */
 	enum run_result result;
 	uint32_t left; /* what the function returned */
-	bool started, ended;
+	bool ended;
 };
 
 /* Code for this launch if there is any by now; may start, or wait for, a compilation. */
@@ -32,6 +32,8 @@ void tier2_free(struct tier2 *own_tier2);
 /* Prepare the warps of a started block to run `code`. false: no memory, the first tier must do it. */
 bool tier2_start(struct cta *c, const struct mp_jit_code *code);
 enum run_result tier2_run(struct warp *w);
+/* Run all warps of a block that never waits. false: some went to the first tier. */
+bool tier2_direct(struct cta *c, struct warp **in_hand);
 void tier2_stacks_free(struct cta *c);
 static inline size_t tier2_bytes(uint32_t warps)
 {
