@@ -273,7 +273,7 @@ static void barrier_release(struct cta *c, uint32_t id)
 	memset(b, 0, sizeof(*b));
 }
 
-static void barrier_check(struct cta *c, uint32_t id)
+void barrier_check(struct cta *c, uint32_t id)
 {
 	struct barrier *b = &c->bars[id];
 
@@ -970,6 +970,7 @@ enum run_result cta_run(struct cta *c, uint64_t ticks)
 
 	struct warp **in_hand = &fault_warp; /* the address of a thread's variable costs a call */
 
+	c->in_hand = in_hand;
 	fault_jump = &jump;
 	if (sigsetjmp(jump, 0)) {
 		struct warp *w = fault_warp;

@@ -303,7 +303,7 @@ MP_TEST(tiers_agree)
 {
 	static const uint32_t shapes[][3] = {{96}, {16, 8}, {70}, {8, 12}, {32, 3}, {13, 5}, {128}};
 	const char *env = getenv("MOTORPOOL_TEST_ROUNDS"), *seed = getenv("MOTORPOOL_TEST_SEED");
-	uint32_t rounds = env ? (uint32_t)atoi(env) : 16, i, k, bad = 0;
+	uint32_t rounds = env ? (uint32_t)atoi(env) : 6, i, k, bad = 0;
 	uint64_t first = seed ? strtoull(seed, NULL, 0) : 1;
 	static uint32_t want[128 * BLOCKS * WORDS];
 	struct mp_exec_stats before, after;

@@ -7,15 +7,17 @@
 #include "exec/tier2.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/log.h"
 
 #define HOT_INSTRUCTIONS 1000000
-#define MAX_OPS		 6000
+#define MAX_OPS		 2000 /* about a second of compiling, which the end of the process must wait for */
 #define VARIANTS	 4
 
 const char *tier2_describe(const struct program *own, const struct program *first, struct mp_arena *arena,
@@ -43,7 +45,8 @@ static struct {
 	pthread_cond_t work, done;
 	struct variant *queue, **last, *running; /* MP_GUARDED_BY(lock) */
 	pthread_t thread;
-	bool has_thread;
+	bool has_thread, ending, exit_known;
+	pid_t owner; /* a child of fork has no thread and no use for one */
 	int tier; /* 0 by itself, 1, 2 */
 	uint64_t hot;
 	unsigned max_ops;
@@ -56,7 +59,7 @@ static void settings_read(void)
 {
 	const char *tier = getenv("MOTORPOOL_SOFT_TIER"), *hot = getenv("MOTORPOOL_SOFT_TIER_HOT");
 	const char *dump = getenv("MOTORPOOL_SOFT_TIER_DUMP"), *isa = getenv("MOTORPOOL_SOFT_ISA");
-	const char *cache = getenv("MOTORPOOL_SOFT_TIER_CACHE"), *ops = getenv("MOTORPOOL_SOFT_TIER_MAX");
+	const char *cache = getenv("MOTORPOOL_SOFT_CACHE"), *ops = getenv("MOTORPOOL_SOFT_TIER_MAX");
 
 	all.tier = !tier || !strcmp(tier, "1") ? 1 : !strcmp(tier, "2") ? 2 : 0;
 	if (hot && *hot >= '0' && *hot <= '9')
@@ -65,9 +68,16 @@ static void settings_read(void)
 		all.max_ops = (unsigned)atoi(ops);
 	if (dump && *dump && strlen(dump) < sizeof(all.dump))
 		snprintf(all.dump, sizeof(all.dump), "%s", dump);
-	if (cache && *cache && strlen(cache) < sizeof(all.cache))
+	if (cache && strlen(cache) < sizeof(all.cache))
 		snprintf(all.cache, sizeof(all.cache), "%s", cache);
 	all.plain = isa && !strcmp(isa, "v1");
+}
+
+void mp_exec_set_cache(const char *dir)
+{
+	pthread_once(&all.once, settings_read);
+	if (!getenv("MOTORPOOL_SOFT_CACHE") && strlen(dir) < sizeof(all.cache))
+		snprintf(all.cache, sizeof(all.cache), "%s", dir);
 }
 
 void mp_exec_set_tier(int tier)
@@ -136,12 +146,25 @@ static void variant_make(struct variant *v)
 	pthread_cond_broadcast(&all.done);
 }
 
+/* LLVM's own data goes away when the process ends: nothing may compile then. */
+static void at_exit(void)
+{
+	if (all.owner != getpid())
+		return;
+	pthread_mutex_lock(&all.lock);
+	all.ending = true;
+	while (all.running)
+		pthread_cond_wait(&all.done, &all.lock);
+	pthread_mutex_unlock(&all.lock);
+}
+
 static void *compiler(void *arg)
 {
 	(void)arg;
+	pthread_setname_np(pthread_self(), "mp-jit");
 	pthread_mutex_lock(&all.lock);
 	for (;;) {
-		struct variant *v = all.queue;
+		struct variant *v = all.ending ? NULL : all.queue;
 
 		if (!v) {
 			pthread_cond_wait(&all.work, &all.lock);
@@ -152,6 +175,10 @@ static void *compiler(void *arg)
 			all.last = &all.queue;
 		all.running = v;
 		variant_make(v);
+		if (!all.exit_known) { /* after LLVM is loaded, so that it runs before LLVM's */
+			all.exit_known = true;
+			atexit(at_exit);
+		}
 		all.running = NULL;
 		pthread_cond_broadcast(&all.done);
 	}
@@ -196,11 +223,16 @@ void tier2_count(struct mp_exec_kernel *k, uint64_t instructions)
 static void enqueue(struct variant *v)
 {
 	if (!all.has_thread) {
+		sigset_t none, old;
 		/* the thread lives as long as the process: nothing of a program's waits for it */
-		if (pthread_create(&all.thread, NULL, compiler, NULL)) {
+		sigfillset(&none);
+		pthread_sigmask(SIG_SETMASK, &none, &old);
+		if (pthread_create(&all.thread, NULL, compiler, NULL))
 			v->state = FAILED;
+		pthread_sigmask(SIG_SETMASK, &old, NULL);
+		if (v->state == FAILED)
 			return;
-		}
+		all.owner = getpid();
 		pthread_detach(all.thread);
 		all.has_thread = true;
 	}

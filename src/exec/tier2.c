@@ -40,10 +40,37 @@ void tier2_enter(void);
 __asm__(".text\n.p2align 4\n.hidden tier2_enter\n.globl tier2_enter\n.type tier2_enter, @function\n"
 	"tier2_enter:\n	movq %r12, %rdi\n	callq *%r13\n	ud2\n.size tier2_enter, .-tier2_enter\n");
 
+/* While a warp runs its sp is where the scheduler left; it goes on there. */
 static void away(struct tier2_warp *t, enum run_result r)
 {
 	t->result = r;
+	t->warp->cta->back = t;
 	tier2_switch(&t->sp, t->sp);
+}
+
+/* The same, but to the next warp of the block that can run, without the scheduler. */
+static void away_next(struct tier2_warp *t)
+{
+	struct warp *w = t->warp;
+	struct cta *c = w->cta;
+	uint32_t i, n = w->index;
+
+	for (i = 1; i < c->nwarps; i++) {
+		struct warp *x;
+
+		if (++n == c->nwarps)
+			n = 0;
+		x = &c->warps[n];
+		if (x->tier2 && !x->waiting && !x->done) {
+			void *to = x->tier2->sp;
+
+			x->tier2->sp = t->sp;
+			*c->in_hand = x;
+			tier2_switch(&t->sp, to);
+			return;
+		}
+	}
+	away(t, RUN_WAIT);
 }
 
 static void main_of(struct tier2_warp *t)
@@ -132,6 +159,47 @@ static void call_run(struct mp_jit_context *x, uint32_t op, uint32_t mask)
 		o->fn(w, o);
 }
 
+/* bar.sync of all threads: what barrier_arrive() does, for a warp that comes whole. */
+static bool barrier_plain(struct tier2_warp *t, const struct op *o, uint32_t mask)
+{
+	struct warp *w = t->warp;
+	struct cta *c = w->cta;
+	uint32_t id = *(const uint32_t *)slot(w, o->a), i;
+	struct barrier *b;
+
+	if (id >= MP_ARRAY_LEN(c->bars))
+		return false;
+	b = &c->bars[id];
+	if (b->expected || b->red)
+		return false;
+	b->arrived += mask == FULL ? LANES : (uint32_t)__builtin_popcount(mask);
+	if (b->arrived >= c->live_threads) {
+		b->arrived = 0;
+		for (i = 0; i < c->nwarps; i++) {
+			struct warp *x = &c->warps[i];
+
+			if (!x->arrived)
+				continue;
+			if (x->bar_one != id) { /* lanes of one warp at several barriers: the long way */
+				b->arrived = c->live_threads;
+				barrier_check(c, id);
+				return true;
+			}
+			x->released |= x->arrived;
+			x->arrived = 0;
+			x->waiting = false;
+		}
+		return true;
+	}
+	w->arrived = mask;
+	w->bar_one = id;
+	w->waiting = true;
+	while (w->arrived)
+		away_next(t);
+	w->released = 0;
+	return true;
+}
+
 static void call_barrier(struct mp_jit_context *x, uint32_t op, uint32_t mask)
 {
 	struct tier2_warp *t = of_context(x);
@@ -140,6 +208,8 @@ static void call_barrier(struct mp_jit_context *x, uint32_t op, uint32_t mask)
 
 	x->op = op;
 	x->mask = mask;
+	if (o->x == 0 && o->b == SLOT_NONE && (o->a & SLOT_CONST) && barrier_plain(t, o, mask))
+		return;
 	w->op = o;
 	mask_set(w, mask);
 	if (barrier_arrive(w, o, mask))
@@ -262,9 +332,12 @@ static void leave(struct warp *w, struct tier2_warp *t)
 
 enum run_result tier2_run(struct warp *w)
 {
+	struct cta *c = w->cta;
 	struct tier2_warp *t = w->tier2;
 
 	tier2_switch(&t->sp, t->sp);
+	t = c->back; /* another than it was begun with, if they went on among themselves */
+	w = t->warp;
 	if (!t->ended)
 		return t->result;
 	if (t->left) {

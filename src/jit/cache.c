@@ -8,6 +8,7 @@
 #include "jit/cache.h"
 
 #include <cpuid.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 
 #define FORMAT	 1 /* goes up with every change of what code is made */
 #define MAX_FILE (64u << 20)
+#define MAX_DIR	 (256u << 20) /* then the oldest go */
 
 struct file_header {
 	char magic[8];
@@ -146,9 +148,19 @@ static bool own_alone(int fd, mode_t type)
 	       !(st.st_mode & (S_IWGRP | S_IWOTH));
 }
 
-static int dir_open(const char *dir)
+static int dir_open(const char *dir, bool make)
 {
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char path[512];
+	size_t i;
+	int fd;
+
+	for (i = 1; make && i <= strlen(dir) && i < sizeof(path); i++)
+		if (!dir[i] || dir[i] == '/') {
+			memcpy(path, dir, i);
+			path[i] = 0;
+			mkdir(path, 0700); /* what cannot be made cannot be opened */
+		}
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (fd >= 0 && !own_alone(fd, S_IFDIR)) {
 		close(fd);
@@ -196,7 +208,7 @@ char *cache_get(const char *dir, const struct cache_key *key, size_t *ret_len, b
 	struct file_header h;
 	uint8_t digest[32];
 	char *object = NULL;
-	int d = dir_open(dir), fd;
+	int d = dir_open(dir, false), fd;
 
 	if (d < 0)
 		return NULL;
@@ -225,6 +237,35 @@ char *cache_get(const char *dir, const struct cache_key *key, size_t *ret_len, b
 	return object;
 }
 
+/* The oldest file goes until the rest has room. */
+static void make_room(int d)
+{
+	for (;;) {
+		struct dirent *e;
+		struct stat st;
+		char oldest[80] = "";
+		time_t when = 0;
+		uint64_t sum = 0;
+		int fd = openat(d, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
+
+		if (!dir)
+			return;
+		while ((e = readdir(dir))) {
+			if (fstatat(d, e->d_name, &st, AT_SYMLINK_NOFOLLOW) || !S_ISREG(st.st_mode))
+				continue;
+			sum += (uint64_t)st.st_size;
+			if (strlen(e->d_name) == 64 && (!oldest[0] || st.st_mtime < when)) {
+				memcpy(oldest, e->d_name, 65);
+				when = st.st_mtime;
+			}
+		}
+		closedir(dir);
+		if (sum <= MAX_DIR || !oldest[0] || unlinkat(d, oldest, 0))
+			return;
+	}
+}
+
 void cache_put(const char *dir, const struct cache_key *key, const char *object, size_t len, bool waits)
 {
 	struct file_header h = {.magic = "mpjit\n", .format = FORMAT, .waits = waits, .len = len};
@@ -234,7 +275,7 @@ void cache_put(const char *dir, const struct cache_key *key, const char *object,
 
 	if (len > MAX_FILE)
 		return;
-	d = dir_open(dir);
+	d = dir_open(dir, true);
 	if (d < 0)
 		return;
 	mp_sha256(object, len, h.digest);
@@ -245,6 +286,7 @@ void cache_put(const char *dir, const struct cache_key *key, const char *object,
 		good = close(fd) == 0 && good;
 		if (!good || renameat(d, tmp, d, key->name))
 			unlinkat(d, tmp, 0);
+		make_room(d);
 	}
 	close(d);
 }

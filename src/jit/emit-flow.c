@@ -341,6 +341,7 @@ static void block(struct emit *e, uint32_t b)
 	uint32_t g, i;
 
 	e->block = b;
+	cover_reset(e);
 	for (g = e->p->group_at[b]; g < e->p->group_at[b + 1] && !e->failed; g++) {
 		const struct group *gr = &e->p->groups[g];
 		const struct mp_jit_op *o = &e->k->ops[gr->first];
@@ -354,6 +355,7 @@ static void block(struct emit *e, uint32_t b)
 		}
 		if (o->kind == MP_JIT_WARPBAR)
 			continue;
+		cover_end(e, gr->insn);
 		if (!emit_is_native(e, gr)) {
 			if (o->kind == MP_JIT_PLAIN && (!strncmp(o->name, "atom.", 5) || !strncmp(o->name, "mbarrier", 8)))
 				e->spins = true;
@@ -362,6 +364,7 @@ static void block(struct emit *e, uint32_t b)
 		}
 		for (i = gr->first; i < gr->first + gr->n; i++)
 			emit_op(e, &e->k->ops[i], &e->p->nat[i]);
+		cover_end(e, gr->insn);
 		if (e->failed) {
 			size_t n = strlen(e->why);
 
@@ -432,8 +435,6 @@ static void declarations(struct mp_buf *b)
 		mp_buf_printf(b, "declare %s @llvm.ctpop.%s(%s)\n", ints[i], itails[i], ints[i]);
 		mp_buf_printf(b, "declare %s @llvm.ctlz.%s(%s, i1)\n", ints[i], itails[i], ints[i]);
 		mp_buf_printf(b, "declare %s @llvm.bitreverse.%s(%s)\n", ints[i], itails[i], ints[i]);
-		mp_buf_printf(b, "declare %s @llvm.fshl.%s(%s, %s, %s)\n", ints[i], itails[i], ints[i], ints[i], ints[i]);
-		mp_buf_printf(b, "declare %s @llvm.fshr.%s(%s, %s, %s)\n", ints[i], itails[i], ints[i], ints[i], ints[i]);
 	}
 	mp_buf_puts(b, "declare i32 @llvm.cttz.i32(i32, i1)\n");
 	for (i = 0; i < MP_ARRAY_LEN(floats); i++) {
@@ -511,12 +512,13 @@ bool emit_kernel(struct plan *p, struct mp_buf *text, char *why, size_t why_size
 	mp_buf_init(&e.body, 1u << 28);
 	mp_buf_init(&e.cold, 1u << 28);
 	e.live = mp_arena_array(&p->arena, p->words + p->bwords + 1u, 8);
+	e.cover = mp_arena_array(&p->arena, p->k->nregs + 1u, sizeof(*e.cover));
 	at = (unsigned)snprintf(e.groups, sizeof(e.groups), "<32 x i32> <");
 	for (l = 0; l < MP_JIT_LANES; l++)
 		at += (unsigned)snprintf(e.groups + at, sizeof(e.groups) - at, "%si32 %u", l ? ", " : "", l / p->group);
 	snprintf(e.groups + at, sizeof(e.groups) - at, ">");
 	e.out = &e.body;
-	for (b = 0; b < p->k->nblocks && !e.failed && e.live; b++) {
+	for (b = 0; b < p->k->nblocks && !e.failed && e.live && e.cover; b++) {
 		e.full = true;
 		put(&e, "f%u:", b);
 		block(&e, b);
@@ -537,7 +539,7 @@ bool emit_kernel(struct plan *p, struct mp_buf *text, char *why, size_t why_size
 	mp_buf_add(text, e.body.data, e.body.len);
 	mp_buf_add(text, e.cold.data, e.cold.len);
 	mp_buf_puts(text, "done:\nret i32 0\n}\n!0 = !{!\"branch_weights\", i32 100000, i32 1}\n!1 = !{}\n");
-	if (e.body.failed || e.cold.failed || e.head.failed || text->failed || !e.live)
+	if (e.body.failed || e.cold.failed || e.head.failed || text->failed || !e.live || !e.cover)
 		emit_fail(&e, "no memory for the text");
 	mp_buf_fini(&e.head);
 	mp_buf_fini(&e.body);

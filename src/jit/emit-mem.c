@@ -47,50 +47,54 @@ static void spin_note(struct emit *e)
 	put(e, "store i32 %s, ptr %%budget", v.s);
 }
 
-/* The addresses, and whether all of them may be touched directly. */
-static struct val check(struct access *a)
+/* The groups' addresses with offset `imm`, of which all may be looked at. */
+static void addresses(struct access *a, uint64_t imm)
 {
 	struct emit *e = a->e;
-	bool shared = a->n->sub == SPACE_SHARED;
-	uint64_t span = (uint64_t)a->step * (a->c.stride ? a->width : 1);
-	struct val all = {"true"}, off, ok, low, limit, safe;
+	struct val safe;
 	unsigned g;
 
 	for (g = 0; g < a->groups; g++) {
 		unsigned w = a->o->a == MP_JIT_NONE ? 64 : a->o->ext[0] * 8;
-		struct val v = a->o->a == MP_JIT_NONE ? number(e, 64, false, a->o->imm)
-						      : rd_scalar(e, a->o->a, w, g, false);
+		struct val v = a->o->a == MP_JIT_NONE ? number(e, 64, false, imm) : rd_scalar(e, a->o->a, w, g, false);
 
-		if (a->o->a != MP_JIT_NONE && a->o->imm)
-			v = ins(e, "add i%u %s, %s", w, v.s, number(e, w, false, a->o->imm).s);
+		if (a->o->a != MP_JIT_NONE && imm)
+			v = ins(e, "add i%u %s, %s", w, v.s, number(e, w, false, imm).s);
 		if (w == 32)
 			v = ins(e, "zext i32 %s to i64", v.s);
 		a->addr[g] = v;
 	}
 	/* A group without active lanes touches nothing: an equal address of another group serves for it. */
-	if (!a->lanes.full && a->groups > 1) {
-		for (g = 0; g < a->groups; g++) {
-			struct val m = ins(e, "and i32 %s, %d", a->lanes.bits.s,
-					   (int)(((1u << a->width) - 1) << (g * a->width)));
+	if (a->lanes.full || a->groups == 1)
+		return;
+	for (g = 0; g < a->groups; g++) {
+		struct val m = ins(e, "and i32 %s, %d", a->lanes.bits.s, (int)(((1u << a->width) - 1) << (g * a->width)));
 
-			a->active[g] = ins(e, "icmp ne i32 %s, 0", m.s);
-		}
-		safe = a->addr[a->groups - 1];
-		for (g = a->groups - 1; g-- > 0;)
-			safe = ins(e, "select i1 %s, i64 %s, i64 %s", a->active[g].s, a->addr[g].s, safe.s);
-		for (g = 0; g < a->groups; g++)
-			a->addr[g] = ins(e, "select i1 %s, i64 %s, i64 %s", a->active[g].s, a->addr[g].s, safe.s);
+		a->active[g] = ins(e, "icmp ne i32 %s, 0", m.s);
 	}
+	safe = a->addr[a->groups - 1];
+	for (g = a->groups - 1; g-- > 0;)
+		safe = ins(e, "select i1 %s, i64 %s, i64 %s", a->active[g].s, a->addr[g].s, safe.s);
+	for (g = 0; g < a->groups; g++)
+		a->addr[g] = ins(e, "select i1 %s, i64 %s, i64 %s", a->active[g].s, a->addr[g].s, safe.s);
+}
+
+/* Whether `span` bytes from each address on may be touched directly, `align` a power of two. */
+static struct val check(struct access *a, uint64_t span, unsigned align)
+{
+	struct emit *e = a->e;
+	bool shared = a->n->sub == SPACE_SHARED;
+	struct val all = {"true"}, off, ok, low, limit;
+	unsigned g;
+
 	limit = ins(e, "sub i64 %s, %llu", shared ? "%shared.size" : "%window.size", (unsigned long long)span);
-	if (shared) {
-		ok = ins(e, "icmp sge i64 %s, 0", limit.s);
-		all = ok;
-	}
+	if (shared)
+		all = ins(e, "icmp sge i64 %s, 0", limit.s);
 	for (g = 0; g < a->groups; g++) {
 		off = shared ? a->addr[g] : ins(e, "sub i64 %s, %%window", a->addr[g].s);
 		ok = ins(e, "icmp ule i64 %s, %s", off.s, limit.s);
-		if (a->step > 1) {
-			low = ins(e, "and i64 %s, %u", a->addr[g].s, a->step - 1);
+		if (align > 1) {
+			low = ins(e, "and i64 %s, %u", a->addr[g].s, align - 1);
 			low = ins(e, "icmp eq i64 %s, 0", low.s);
 			ok = ins(e, "and i1 %s, %s", ok.s, low.s);
 		}
@@ -99,6 +103,123 @@ static struct val check(struct access *a)
 				  : ins(e, "inttoptr i64 %s to ptr", a->addr[g].s);
 	}
 	return all;
+}
+
+/* ---- Accesses of a block through one register, compared together ---- */
+
+static bool direct(const struct access *a);
+static void access_of(struct access *a, struct emit *e, const struct mp_jit_op *o, const struct nat *n);
+
+void cover_reset(struct emit *e)
+{
+	memset(e->cover, 0, (e->k->nregs + 1u) * sizeof(*e->cover));
+}
+
+void cover_end(struct emit *e, uint32_t insn)
+{
+	const struct mp_jit_insn *in = &e->k->insns[insn];
+	uint32_t i;
+
+	for (i = 0; i < in->nwrites; i++)
+		e->cover[e->k->uses[in->writes + i]].on = false;
+}
+
+static bool writes(const struct emit *e, uint32_t insn, uint32_t reg)
+{
+	const struct mp_jit_insn *in = &e->k->insns[insn];
+	uint32_t i;
+
+	for (i = 0; i < in->nwrites; i++)
+		if (e->k->uses[in->writes + i] == reg)
+			return true;
+	return false;
+}
+
+struct reach {
+	int64_t lo, hi; /* offsets: the least; one past the greatest */
+	unsigned align, n;
+};
+
+/* Does access o reach no farther than what a comparison for the block can hold? */
+static bool reach_add(struct reach *r, const struct access *a, uint64_t base)
+{
+	int64_t imm = a->o->ext[0] == 4 ? (int32_t)(uint32_t)a->o->imm : (int64_t)a->o->imm;
+	int64_t end = imm + (int64_t)a->step * (a->c.stride ? a->width : 1);
+
+	if (imm > 1 << 20 || imm < -(1 << 20) || ((uint64_t)imm - base) & (a->step - 1))
+		return false;
+	if (!r->n || imm < r->lo)
+		r->lo = imm;
+	if (!r->n || end > r->hi)
+		r->hi = end;
+	if (a->step > r->align)
+		r->align = a->step;
+	r->n++;
+	return true;
+}
+
+/* Compare at once what this and later accesses of the block will touch through the same register. */
+static void cover_begin(struct access *a)
+{
+	struct emit *e = a->e;
+	uint32_t reg = a->o->a / 4, g;
+	struct reach r = {0};
+	struct cover *c = &e->cover[reg];
+	struct val ok;
+
+	if (a->o->a == MP_JIT_NONE || (a->o->a & MP_JIT_CONST) || e->k->regs[reg].temp ||
+	    a->o->guard != MP_JIT_NONE || !reach_add(&r, a, a->o->imm) || !direct(a))
+		return;
+	for (g = e->group; g < e->p->group_at[e->block + 1]; g++) {
+		const struct group *gr = &e->p->groups[g];
+		const struct mp_jit_op *o = &e->k->ops[gr->first];
+		const struct nat *n = &e->p->nat[gr->first];
+		struct access b;
+
+		if (g > e->group && gr->native && gr->n == 1 && (n->code == N_LD || n->code == N_ST) &&
+		    n->sub == a->n->sub && o->a == a->o->a && o->guard == MP_JIT_NONE) {
+			access_of(&b, e, o, n);
+			b.lanes = a->lanes;
+			if (direct(&b))
+				reach_add(&r, &b, a->o->imm);
+		}
+		if (writes(e, gr->insn, reg))
+			break;
+	}
+	/* alignment is asked of the lowest address: those that differ from it by less are on their own */
+	if (r.n < 2 || ((uint64_t)r.lo - a->o->imm) & (r.align - 1))
+		return;
+	addresses(a, (uint64_t)r.lo);
+	ok = check(a, (uint64_t)(r.hi - r.lo), r.align);
+	c->on = true;
+	c->lo = r.lo;
+	c->hi = r.hi;
+	c->sure = a->n->sub == SPACE_SHARED;
+	c->ok = ok;
+	memcpy(c->at, a->at, sizeof(c->at));
+	if (c->sure) /* outside of shared memory is a fault, which the first tier reports */
+		leave_unless(e, ok, e->p->groups[e->group].first);
+}
+
+static bool covered(struct access *a)
+{
+	struct emit *e = a->e;
+	struct cover *c;
+	int64_t imm = a->o->ext[0] == 4 ? (int32_t)(uint32_t)a->o->imm : (int64_t)a->o->imm;
+	unsigned g;
+
+	if (a->o->a == MP_JIT_NONE || (a->o->a & MP_JIT_CONST))
+		return false;
+	c = &e->cover[a->o->a / 4];
+	if (!c->on)
+		cover_begin(a);
+	if (!c->on || a->o->guard != MP_JIT_NONE || c->sure != (a->n->sub == SPACE_SHARED) || imm > 1 << 20 ||
+	    imm < c->lo || imm + (int64_t)a->step * (a->c.stride ? a->width : 1) > c->hi ||
+	    ((uint64_t)(imm - c->lo) & (a->step - 1)))
+		return false;
+	for (g = 0; g < a->groups; g++)
+		a->at[g] = ins(e, "getelementptr i8, ptr %s, i64 %llu", c->at[g].s, (unsigned long long)(imm - c->lo));
+	return true;
 }
 
 static struct val widen(struct access *a, struct val v, bool vec)
@@ -381,6 +502,7 @@ static void access(struct access *a)
 	struct res fast[4], slow[4];
 	unsigned lf = e->nlabel++, ls = e->nlabel++, join = e->nlabel++, start = e->nlabel++, end = e->nlabel++;
 	struct mp_buf *out = e->out;
+	struct val ok;
 
 	memset(fast, 0, sizeof(fast));
 	memset(slow, 0, sizeof(slow));
@@ -402,7 +524,19 @@ static void access(struct access *a)
 		}
 		return;
 	}
-	put(e, "br i1 %s, label %%L%u, label %%L%u, !prof !0", check(a).s, lf, start);
+	if (covered(a)) {
+		if (e->cover[a->o->a / 4].sure) {
+			fast_path(a, fast);
+			if (!a->store)
+				results_write(a, fast);
+			return;
+		}
+		ok = e->cover[a->o->a / 4].ok;
+	} else {
+		addresses(a, a->o->imm);
+		ok = check(a, (uint64_t)a->step * (a->c.stride ? a->width : 1), a->step);
+	}
+	put(e, "br i1 %s, label %%L%u, label %%L%u, !prof !0", ok.s, lf, start);
 	put(e, "L%u:", lf);
 	fast_path(a, fast);
 	put(e, "br label %%L%u", end);
@@ -424,19 +558,25 @@ static void access(struct access *a)
 	}
 }
 
+static void access_of(struct access *a, struct emit *e, const struct mp_jit_op *o, const struct nat *n)
+{
+	*a = (struct access){.e = e, .o = o, .n = n, .store = n->code == N_ST, .vol = o->x & 2};
+	a->c = plan_operand(e->p, o->a);
+	a->step = (unsigned)o->size * o->n;
+	a->bits = o->size * 8u;
+	a->reg = o->ext[1] * 8;
+	a->groups = a->c.shape == AFF ? e->p->ngroups : 1;
+	a->width = a->groups > 1 ? e->p->group : MP_JIT_LANES;
+}
+
 void emit_memory(struct emit *e, const struct mp_jit_op *o, const struct nat *n)
 {
-	struct access a = {.e = e, .o = o, .n = n, .store = n->code == N_ST, .vol = o->x & 2};
+	struct access a;
 	bool guarded = o->guard != MP_JIT_NONE;
 	unsigned skip = 0, go;
 	struct val any;
 
-	a.c = plan_operand(e->p, o->a);
-	a.step = (unsigned)o->size * o->n;
-	a.bits = o->size * 8u;
-	a.reg = o->ext[1] * 8;
-	a.groups = a.c.shape == AFF ? e->p->ngroups : 1;
-	a.width = a.groups > 1 ? e->p->group : MP_JIT_LANES;
+	access_of(&a, e, o, n);
 	a.lanes = op_lanes(e, o);
 	if (guarded) {
 		skip = e->nlabel++;

@@ -195,17 +195,28 @@ static struct val bfi(struct pure *u, struct val a)
 	return two(u, "or", 32, r, two(u, "and", 32, b, two(u, "xor", 32, m, k(u, 32, ~0ull))));
 }
 
+/*
+ * In double words, as the first tier does it: version 15 turns a funnel shift by
+ * a vector of constants of which one is 0 into the wrong one.
+ */
 static struct val funnel(struct pure *u, struct val a)
 {
-	struct val b = src(u, u->o->b, 32), n = src(u, u->o->c, 32), r, c;
-	bool left = u->n->flags & NF_LEFT;
+	struct val b = src(u, u->o->b, 32), n = src(u, u->o->c, 32), v, c;
 
-	r = ins(u->e, "call %s @llvm.fsh%c.%s(%s %s, %s %s, %s %s)", ity(32, u->vec), left ? 'l' : 'r', itail(u, 32),
-		ity(32, u->vec), b.s, ity(32, u->vec), a.s, ity(32, u->vec), n.s);
-	if (!(u->n->flags & NF_CLAMP))
-		return r;
-	c = icmp(u, "ugt", 32, n, k(u, 32, 31));
-	return sel(u, c, 32, left ? a : b, r);
+	if (u->n->flags & NF_CLAMP) {
+		c = icmp(u, "ult", 32, n, k(u, 32, 32));
+		n = sel(u, c, 32, n, k(u, 32, 32));
+	} else {
+		n = two(u, "and", 32, n, k(u, 32, 31));
+	}
+	v = two(u, "shl", 64, fit(u, 32, b, 64, false), k(u, 64, 32));
+	v = two(u, "or", 64, v, fit(u, 32, a, 64, false));
+	n = fit(u, 32, n, 64, false);
+	if (u->n->flags & NF_LEFT)
+		v = two(u, "lshr", 64, two(u, "shl", 64, v, n), k(u, 64, 32));
+	else
+		v = two(u, "lshr", 64, v, n);
+	return fit(u, 64, v, 32, false);
 }
 
 static struct val lop3(struct pure *u, struct val a)

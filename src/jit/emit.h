@@ -26,6 +26,13 @@ struct konst {
 	uint8_t width;
 };
 
+/* Accesses through one register in one block that were compared with their memory together. */
+struct cover {
+	bool on, sure; /* sure: whoever comes here may touch; else `ok` says it */
+	int64_t lo, hi; /* the least offset; one past the greatest */
+	struct val at[4], ok;
+};
+
 struct emit {
 	struct plan *p;
 	const struct mp_jit_kernel *k;
@@ -39,6 +46,7 @@ struct emit {
 	uint32_t group;
 	struct val cur, curvec; /* lanes of the block, when not full */
 	uint64_t *live;		/* scratch */
+	struct cover *cover;	/* by register, for the block in hand */
 	bool failed, spins;
 	char groups[400]; /* which group each lane is in, as a shuffle */
 	char why[160];
@@ -95,6 +103,9 @@ void emit_reload(struct emit *e, uint32_t insn, const struct mp_jit_op *o);
 struct val emit_pure(struct emit *e, const struct mp_jit_op *o, const struct nat *n, bool vec, unsigned g);
 void emit_op(struct emit *e, const struct mp_jit_op *o, const struct nat *n);
 void emit_memory(struct emit *e, const struct mp_jit_op *o, const struct nat *n);
+/* What the group in hand writes is no longer what was compared. */
+void cover_end(struct emit *e, uint32_t insn);
+void cover_reset(struct emit *e);
 bool emit_is_native(const struct emit *e, const struct group *g);
 
 /* The whole module's text; false with e->why. */

@@ -152,18 +152,24 @@ const char *llvm_version(void)
 	return llvm.ready ? llvm.version : NULL;
 }
 
-static void dump_module(ref module, const char *prefix, const char *stage)
+static void dump_bytes(const char *prefix, const char *what, const char *p, size_t n)
 {
 	char path[512];
-	char *text = llvm.PrintModuleToString(module);
 	FILE *f;
 
-	snprintf(path, sizeof(path), "%s.%s.ll", prefix, stage);
+	snprintf(path, sizeof(path), "%s.%s", prefix, what);
 	f = fopen(path, "w");
 	if (f) {
-		fputs(text, f);
+		fwrite(p, 1, n, f);
 		fclose(f);
 	}
+}
+
+static void dump_module(ref module, const char *prefix, const char *stage)
+{
+	char *text = llvm.PrintModuleToString(module);
+
+	dump_bytes(prefix, stage, text, strlen(text));
 	llvm.DisposeMessage(text);
 }
 
@@ -195,7 +201,7 @@ static char *emit(ref module, bool plain_isa, const char *dump, size_t *ret_len,
 	llvm.DisposeTargetData(layout);
 	llvm.SetTarget(module, llvm.triple);
 	if (dump)
-		dump_module(module, dump, "before");
+		dump_module(module, dump, "before.ll");
 	t0 = mp_now_ns();
 	options = llvm.CreatePassBuilderOptions();
 	error = llvm.RunPasses(module, passes, machine, options);
@@ -208,7 +214,7 @@ static char *emit(ref module, bool plain_isa, const char *dump, size_t *ret_len,
 		return NULL;
 	}
 	if (dump)
-		dump_module(module, dump, "after");
+		dump_module(module, dump, "after.ll");
 	t1 = mp_now_ns();
 	if (llvm.TargetMachineEmitToMemoryBuffer(machine, module, 1, &err, &buffer)) {
 		snprintf(why, why_size, "%s", err ? err : "no code");
@@ -239,17 +245,8 @@ char *llvm_object(const char *text, size_t len, bool plain_isa, const char *dump
 		snprintf(why, why_size, "%s", missing);
 		return NULL;
 	}
-	if (dump) {
-		char path[512];
-		FILE *f;
-
-		snprintf(path, sizeof(path), "%s.text.ll", dump);
-		f = fopen(path, "w");
-		if (f) {
-			fwrite(text, 1, len, f);
-			fclose(f);
-		}
-	}
+	if (dump)
+		dump_bytes(dump, "text.ll", text, len);
 	context = llvm.ContextCreate();
 	llvm.ContextSetDiagnosticHandler(context, quiet, NULL);
 	buffer = llvm.CreateMemoryBufferWithMemoryRangeCopy(text, len, "kernel");
@@ -261,6 +258,8 @@ char *llvm_object(const char *text, size_t len, bool plain_isa, const char *dump
 		return NULL;
 	}
 	object = emit(module, plain_isa, dump, ret_len, why, why_size);
+	if (dump && object)
+		dump_bytes(dump, "o", object, *ret_len);
 	llvm.DisposeModule(module);
 	llvm.ContextDispose(context);
 	return object;

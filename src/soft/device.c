@@ -257,6 +257,8 @@ struct mp_exec *mp_soft_exec(void)
 		return e;
 	pthread_mutex_lock(&init_lock);
 	if (!mp_soft.exec)
+		mp_exec_set_cache(mp_soft.config.cache);
+	if (!mp_soft.exec)
 		__atomic_store_n(&mp_soft.exec, mp_exec_new(mp_soft.config.threads),
 				 __ATOMIC_RELEASE);
 	e = mp_soft.exec;
