@@ -120,8 +120,8 @@ static void matmul_text(void)
 	    "st.shared.f32 [%%r14],%%f2; mul.wide.s32 %%rd8,%%r21,4; add.s64 %%rd9,%%rd5,%%rd8;\n"
 	    "ld.global.f32 %%f3,[%%rd9]; st.shared.f32 [%%r17],%%f3; bar.sync 0;\n");
 	for (k = 0; k < 16; k++)
-		put("ld.shared.f32 %%f%d,[%%r12+%d]; ld.shared.f32 %%f%d,[%%r16+%d]; fma.rn.f32 %%f1,%%f%d,%%f%d,%%f1;\n", 4 + 2 * k,
-		    4 * k, 5 + 2 * k, 64 * k, 4 + 2 * k, 5 + 2 * k);
+		put("ld.shared.f32 %%f%d,[%%r12+%d]; ld.shared.f32 %%f%d,[%%r16+%d]; fma.rn.f32 %%f1,%%f%d,%%f%d,%%f1;\n",
+		    4 + 2 * k, 4 * k, 5 + 2 * k, 64 * k, 4 + 2 * k, 5 + 2 * k);
 	put("bar.sync 0; add.s32 %%r18,%%r18,16; add.s32 %%r21,%%r21,%%r22; add.s32 %%r19,%%r19,16;\n"
 	    "setp.lt.s32 %%p2,%%r19,%%r1; @%%p2 bra $B;\n"
 	    "$S: cvta.to.global.u64 %%rd10,%%rd3; mad.lo.s32 %%r23,%%r7,%%r1,%%r9; mul.wide.s32 %%rd11,%%r23,4;\n"
@@ -149,8 +149,8 @@ static void matmul_regs_text(void)
 		put("mov.f32 %%f%d,0f00000000;\n", i);
 	put("$B: mov.u32 %%r26,%%r18;\n");
 	for (i = 0; i < 4; i++)
-		put("mul.wide.s32 %%rd6,%%r26,4; add.s64 %%rd7,%%rd4,%%rd6; ld.global.f32 %%f%d,[%%rd7]; add.s32 %%r26,%%r26,%%r22;\n",
-		    20 + i);
+		put("mul.wide.s32 %%rd6,%%r26,4; add.s64 %%rd7,%%rd4,%%rd6; ld.global.f32 %%f%d,[%%rd7];\n"
+		    "add.s32 %%r26,%%r26,%%r22;\n", 20 + i);
 	put("mul.wide.s32 %%rd8,%%r21,4; add.s64 %%rd9,%%rd5,%%rd8;\n");
 	for (i = 0; i < 4; i++)
 		put("ld.global.f32 %%f%d,[%%rd9+%d];\n", 24 + i, 64 * i);
@@ -189,7 +189,8 @@ static void mandel_text(void)
 	    "cvt.rn.f32.s32 %%f4,%%r8; mul.f32 %%f5,%%f4,0f3BA3D70A; add.f32 %%f6,%%f5,0fBFA00000;\n"
 	    "mov.u32 %%r9,0; mov.f32 %%f7,0f00000000; mov.f32 %%f8,%%f7; mov.f32 %%f9,%%f7; mov.f32 %%f10,%%f7;\n"
 	    "setp.lt.s32 %%p2,%%r3,1; @%%p2 bra $S;\n"
-	    "$B: add.f32 %%f11,%%f7,%%f7; fma.rn.f32 %%f8,%%f11,%%f8,%%f6; sub.f32 %%f12,%%f9,%%f10; add.f32 %%f7,%%f12,%%f3;\n"
+	    "$B: add.f32 %%f11,%%f7,%%f7; fma.rn.f32 %%f8,%%f11,%%f8,%%f6; sub.f32 %%f12,%%f9,%%f10;\n"
+	    "add.f32 %%f7,%%f12,%%f3;"
 	    "mul.f32 %%f9,%%f7,%%f7; mul.f32 %%f10,%%f8,%%f8; add.s32 %%r9,%%r9,1; add.f32 %%f13,%%f9,%%f10;\n"
 	    "setp.lt.s32 %%p3,%%r9,%%r3; setp.le.f32 %%p4,%%f13,0f40800000; and.pred %%p5,%%p3,%%p4; @%%p5 bra $B;\n"
 	    "$S: cvta.to.global.u64 %%rd2,%%rd1; mad.lo.s32 %%r10,%%r8,%%r1,%%r7; mul.wide.s32 %%rd3,%%r10,4;\n"
@@ -213,10 +214,12 @@ static void reduce_text(void)
 	put("and.b32 %%r11,%%r4,31; setp.ne.s32 %%p4,%%r11,0; shr.u32 %%r12,%%r4,5; shl.b32 %%r13,%%r12,2;\n"
 	    "mov.u32 %%r14,part; add.s32 %%r15,%%r14,%%r13; @%%p4 bra $L; st.shared.u32 [%%r15],%%r8;\n"
 	    "$L: bar.sync 0; setp.gt.u32 %%p5,%%r4,31; @%%p5 bra $E; shr.u32 %%r16,%%r3,5; setp.ge.u32 %%p6,%%r4,%%r16;\n"
-	    "mov.u32 %%r17,0; shl.b32 %%r18,%%r4,2; add.s32 %%r19,%%r14,%%r18; @%%p6 bra $M; ld.shared.u32 %%r17,[%%r19];\n$M:\n");
+	    "mov.u32 %%r17,0; shl.b32 %%r18,%%r4,2; add.s32 %%r19,%%r14,%%r18; @%%p6 bra $M;\n"
+	    "ld.shared.u32 %%r17,[%%r19];\n$M:\n");
 	for (d = 16; d; d /= 2)
 		put("shfl.sync.down.b32 %%r20|%%p3,%%r17,%d,31,-1; add.s32 %%r17,%%r20,%%r17;\n", d);
-	put("setp.ne.s32 %%p7,%%r4,0; @%%p7 bra $E; cvta.to.global.u64 %%rd6,%%rd2; atom.global.add.u32 %%r21,[%%rd6],%%r17;\n"
+	put("setp.ne.s32 %%p7,%%r4,0; @%%p7 bra $E; cvta.to.global.u64 %%rd6,%%rd2;\n"
+	    "atom.global.add.u32 %%r21,[%%rd6],%%r17;\n"
 	    "$E: ret; }\n");
 }
 
@@ -248,7 +251,8 @@ struct work {
 
 static void launch(struct mp_exec *e, const struct work *w)
 {
-	struct mp_exec_grid g = {.kernel = w->kernel, .cluster = {1, 1, 1}, .params = w->params, .space = &space, .done = on_done};
+	struct mp_exec_grid g = {.kernel = w->kernel, .cluster = {1, 1, 1}, .params = w->params, .space = &space,
+				 .done = on_done};
 
 	memcpy(g.grid, w->grid, sizeof(g.grid));
 	memcpy(g.block, w->block, sizeof(g.block));
@@ -318,7 +322,8 @@ static const struct row {
 	bool ints;
 	const char *aim;
 } rows[] = {
-	{"vector add", "vadd", {VADD_N / 256, 1, 1}, {256, 1, 1}, &p3, prepare_floats, run_vadd, VADD_N * 4ull, false, "<= 2x its time"},
+	{"vector add", "vadd", {VADD_N / 256, 1, 1}, {256, 1, 1}, &p3, prepare_floats, run_vadd, VADD_N * 4ull, false,
+	 "<= 2x its time"},
 	{"multiply-add chain", "chain", {CHAIN_N / 256, 1, 1}, {256, 1, 1}, &p_chain, NULL, run_chain, CHAIN_N * 4ull, false,
 	 ">= 5x faster"},
 	{"matmul 16x16 tiles", "matmul", {MATMUL_N / 16, MATMUL_N / 16, 1}, {16, 16, 1}, &p3, prepare_matrix, run_matmul,
@@ -429,7 +434,7 @@ static void scaling(struct mp_exec *one, struct mp_exec_module *m)
 	struct mp_exec *two = mp_exec_new(2);
 	struct work w = {.kernel = mp_exec_module_find(m, "chain"), .grid = {CHAIN_N / 256, 1, 1}, .block = {256, 1, 1},
 			 .params = &p_chain};
-	double grid[21], c[21];
+	double grid[21], c[21], g, loop;
 	int i;
 
 	mp_exec_set_tier(2);
@@ -441,8 +446,10 @@ static void scaling(struct mp_exec *one, struct mp_exec_module *m)
 		t = chain_twice(false);
 		c[i] = t / chain_twice(true);
 	}
-	printf("\ntwo host threads against one: grid %.2fx, two copies of a C loop %.2fx, relation %.2f (aim >= 0.9)\n",
-	       median(grid, 21), median(c, 21), grid[10] / c[10]);
+	g = median(grid, 21);
+	loop = median(c, 21);
+	printf("\ntwo host threads against one: grid %.2fx, two copies of a C loop %.2fx, relation %.2f (aim >= 0.9)\n", g,
+	       loop, g / loop);
 	mp_exec_free(two);
 }
 
@@ -478,8 +485,9 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	one = mp_exec_new(1);
-	printf("libLLVM %s\n\n%-22s %9s %9s %9s %8s %8s\n", mp_exec_compiler() ? mp_exec_compiler() : "none: tier 2 is tier 1", "",
-	       "C ms", "tier 1 ms", "tier 2 ms", "C/tier1", "C/tier2");
+	printf("libLLVM %s\n\n%-22s %9s %9s %9s %8s %8s\n",
+	       mp_exec_compiler() ? mp_exec_compiler() : "none: tier 2 is tier 1", "", "C ms", "tier 1 ms",
+	       "tier 2 ms", "C/tier1", "C/tier2");
 	for (i = 0; i < MP_ARRAY_LEN(rows); i++) {
 		for (k = 2; k < argc && strcmp(argv[k], rows[i].kernel); k++)
 			;

@@ -162,12 +162,6 @@ void mp_exec_set_lanes(struct mp_exec *e, unsigned lanes);
  * once a kernel has cost enough.  MOTORPOOL_SOFT_TIER says it otherwise.
  */
 void mp_exec_set_tier(int tier);
-/*
- * Directory that keeps compiled code between processes, made when it is needed
- * (mode 0700); "" for none.  MOTORPOOL_SOFT_CACHE says it otherwise.  Before
- * the first launch.
- */
-void mp_exec_set_cache(const char *dir);
 /* The version of the libLLVM that the second tier compiles with, NULL without one. */
 const char *mp_exec_compiler(void);
 /* All grids must have ended. */

@@ -847,6 +847,9 @@ void warp_restart(struct warp *w)
 
 static void block_start(struct cta *c, struct grid *g, char *memory, bool again)
 {
+	/* Compiled code knows one block's shared memory only. */
+	const struct mp_jit_code *compiled =
+		g->lanes == LANES && g->cluster == 1 ? tier2_code(g->g.kernel, g->g.block, false) : NULL;
 	struct layout y;
 	uint32_t i;
 
@@ -862,11 +865,11 @@ static void block_start(struct cta *c, struct grid *g, char *memory, bool again)
 	memset(&c->fault, 0, sizeof(c->fault));
 	c->next_warp = 0;
 	c->slices = 0;
-	c->direct = false;
 	for (i = 0; i < c->nwarps; i++)
 		warp_start(c, &y, memory, i, again);
 	c->tier2 = (struct tier2_warp *)(memory + y.tier2);
-	if (g->compiled && tier2_start(c, g->compiled))
+	c->tier2[0].direct = false;
+	if (compiled && tier2_start(c, compiled))
 		return;
 	for (i = 0; i < c->nwarps; i++)
 		enter(c->warps[i].frame, 0, c->warps[i].live);
@@ -880,13 +883,10 @@ void cta_start(struct cta *c, struct grid *g, uint64_t unit)
 	uint32_t i;
 
 	assert(c->memory_bytes >= cta_bytes(g) && g->cluster <= CLUSTER_MAX);
-	/* Compiled code knows one block's shared memory only. */
-	if (!g->compiled && g->lanes == LANES && g->cluster == 1)
-		g->compiled = tier2_code(g->g.kernel, g->g.block, false);
 	k->n = g->cluster;
 	k->live = g->cluster * g->threads;
 	k->arrived = k->phases = 0;
-	if (again && c->direct) { /* its warps are as the last block left them, and that is enough */
+	if (again && c->tier2[0].direct) { /* its warps are as the last block left them, and that is enough */
 		block_place(c, g, unit, 0);
 		c->live_threads = g->threads;
 		c->compiled++;
@@ -970,7 +970,7 @@ enum run_result cta_run(struct cta *c, uint64_t ticks)
 
 	struct warp **in_hand = &fault_warp; /* the address of a thread's variable costs a call */
 
-	c->in_hand = in_hand;
+	c->tier2[0].in_hand = in_hand;
 	fault_jump = &jump;
 	if (sigsetjmp(jump, 0)) {
 		struct warp *w = fault_warp;
@@ -980,7 +980,7 @@ enum run_result cta_run(struct cta *c, uint64_t ticks)
 		fault_describe(c, w);
 		return RUN_FAULT;
 	}
-	if (c->direct && tier2_direct(c, in_hand)) {
+	if (c->tier2[0].direct && tier2_direct(c, in_hand)) {
 		*in_hand = NULL;
 		fault_jump = NULL;
 		return RUN_DONE;

@@ -4,6 +4,7 @@
  * of their own, while the first tier goes on.  MOTORPOOL_SOFT_TIER=1 never
  * compiles, =2 compiles at the first launch and waits for it.
  */
+#include "exec/tier.h"
 #include "exec/tier2.h"
 
 #include <errno.h>

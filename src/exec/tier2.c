@@ -44,7 +44,7 @@ __asm__(".text\n.p2align 4\n.hidden tier2_enter\n.globl tier2_enter\n.type tier2
 static void away(struct tier2_warp *t, enum run_result r)
 {
 	t->result = r;
-	t->warp->cta->back = t;
+	t->warp->cta->tier2[0].back = t;
 	tier2_switch(&t->sp, t->sp);
 }
 
@@ -65,7 +65,7 @@ static void away_next(struct tier2_warp *t)
 			void *to = x->tier2->sp;
 
 			x->tier2->sp = t->sp;
-			*c->in_hand = x;
+			*c->tier2[0].in_hand = x;
 			tier2_switch(&t->sp, to);
 			return;
 		}
@@ -295,8 +295,8 @@ bool tier2_start(struct cta *c, const struct mp_jit_code *code)
 		return false;
 	c->compiled++;
 	if (!waits) {
-		c->direct = true;
 		context_begin(&c->tier2[0], c, code);
+		c->tier2[0].direct = true;
 		return true;
 	}
 	for (i = 0; i < c->nwarps; i++) {
@@ -336,7 +336,7 @@ enum run_result tier2_run(struct warp *w)
 	struct tier2_warp *t = w->tier2;
 
 	tier2_switch(&t->sp, t->sp);
-	t = c->back; /* another than it was begun with, if they went on among themselves */
+	t = c->tier2[0].back; /* another than it was begun with, if they went on among themselves */
 	w = t->warp;
 	if (!t->ended)
 		return t->result;
@@ -394,6 +394,6 @@ bool tier2_direct(struct cta *c, struct warp **in_hand)
 		w->live = 0;
 		w->done = true;
 	}
-	c->direct = all; /* else the next block begins from scratch */
+	c->tier2[0].direct = all; /* else the next block begins from scratch */
 	return all;
 }

@@ -20,6 +20,10 @@ struct tier2_warp {
 	enum run_result result;
 	uint32_t left; /* what the function returned */
 	bool ended;
+	/* Of the block, in its first warp's */
+	bool direct;		 /* its warps need no scheduler: compiled code that never waits */
+	struct tier2_warp *back; /* which of them came back to the scheduler */
+	struct warp **in_hand;	 /* whose fault it would be, of the thread that runs this block */
 };
 
 /* Code for this launch if there is any by now; may start, or wait for, a compilation. */
@@ -34,6 +38,9 @@ bool tier2_start(struct cta *c, const struct mp_jit_code *code);
 enum run_result tier2_run(struct warp *w);
 /* Run all warps of a block that never waits. false: some went to the first tier. */
 bool tier2_direct(struct cta *c, struct warp **in_hand);
+/* run.c's */
+void barrier_check(struct cta *c, uint32_t id);
+void warp_restart(struct warp *w);
 void tier2_stacks_free(struct cta *c);
 static inline size_t tier2_bytes(uint32_t warps)
 {

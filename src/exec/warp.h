@@ -230,9 +230,6 @@ struct cta {
 	struct tier2_warp *tier2; /* one per warp, in memory */
 	void *stacks;		  /* of warps that run compiled code */
 	size_t stacks_bytes;
-	struct tier2_warp *back; /* which of them came back to the scheduler */
-	struct warp **in_hand;	 /* whose fault it would be, of the thread that runs this block */
-	bool direct;	/* its warps need no scheduler: compiled code that never waits */
 	uint32_t compiled, left; /* blocks that ran so; warps that went back to the first tier */
 };
 
@@ -254,7 +251,6 @@ struct grid {
 	char *params;
 	uint32_t params_bytes;
 	uint64_t serial;
-	struct mp_jit_code *compiled; /* once there is code for it */
 	char *workspace; /* cooperative launches: what envreg1/2 point at */
 	/*
 	 * Device-side launch.  A grid ends after its children.  Children of one
@@ -352,8 +348,6 @@ enum run_result cta_run(struct cta *c, uint64_t ticks);
 bool barrier_arrive(struct warp *w, const struct op *o, uint32_t m);
 void barrier_pass(struct warp *w, const struct op *o, uint32_t m);
 void lanes_exit(struct warp *w, uint32_t m);
-void barrier_check(struct cta *c, uint32_t id);
-void warp_restart(struct warp *w);
 void call_external(struct warp *w, const struct op *o, const struct call_site *site);
 /* One lane's call of a function of device-side launch; the result is for ret_write. */
 uint64_t child_call(struct warp *w, const struct call_site *site, uint32_t lane);

@@ -7,6 +7,7 @@
  * carries.  Made once by cuInit, read-only afterwards, except for the pool.
  */
 #include "inside.h"
+#include "exec/tier.h"
 
 #include <stdio.h>
 #include <stdlib.h>
