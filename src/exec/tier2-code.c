@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Which kernels are compiled, and when: those that have cost enough, on a thread
- * of their own, while the first tier goes on.  MOTORPOOL_SOFT_TIER=1 never
- * compiles, =2 compiles at the first launch and waits for it.
+ * of their own, while the first tier goes on: MOTORPOOL_SOFT_TIER=auto.  =1, the
+ * default, never compiles, =2 compiles at the first launch and waits for it.
+ * MOTORPOOL_SOFT_CACHE names a directory that keeps compiled code.
  */
-#include "exec/tier.h"
 #include "exec/tier2.h"
 
 #include <errno.h>
@@ -72,13 +72,6 @@ static void settings_read(void)
 	if (cache && strlen(cache) < sizeof(all.cache))
 		snprintf(all.cache, sizeof(all.cache), "%s", cache);
 	all.plain = isa && !strcmp(isa, "v1");
-}
-
-void mp_exec_set_cache(const char *dir)
-{
-	pthread_once(&all.once, settings_read);
-	if (!getenv("MOTORPOOL_SOFT_CACHE") && strlen(dir) < sizeof(all.cache))
-		snprintf(all.cache, sizeof(all.cache), "%s", dir);
 }
 
 void mp_exec_set_tier(int tier)

@@ -171,7 +171,7 @@ static bool set_dir(struct mp_soft_config *c, const char *s)
 	return true;
 }
 
-/* exec reads it, for tests run it without us; here it is only judged. */
+/* exec reads these two itself, for its tests run without us; here they are judged. */
 static bool set_tier(struct mp_soft_config *c, const char *s)
 {
 	(void)c;
@@ -180,16 +180,8 @@ static bool set_tier(struct mp_soft_config *c, const char *s)
 
 static bool set_cache(struct mp_soft_config *c, const char *s)
 {
-	if (strlen(s) >= sizeof(c->cache))
-		return false;
-	memcpy(c->cache, s, strlen(s) + 1);
-	c->cache_named = true;
-	return true;
-}
-
-static bool set_cache_off(struct mp_soft_config *c, const char *s)
-{
-	return parse_bool(s, &c->cache_off);
+	(void)c;
+	return strlen(s) < 256;
 }
 
 static bool set_loading(struct mp_soft_config *c, const char *s)
@@ -225,11 +217,10 @@ static const struct {
 	 set_threads},
 	{"MOTORPOOL_SOFT_DIR", "", "directory of the per-host device accounts; default "
 	 "$XDG_RUNTIME_DIR/motorpool-soft, else /dev/shm/motorpool-soft-UID", set_dir},
-	{"MOTORPOOL_SOFT_TIER", "auto", "1: kernels are interpreted; 2: compiled at their first launch, which "
+	{"MOTORPOOL_SOFT_TIER", "1", "1: kernels are interpreted; 2: compiled at their first launch, which "
 	 "waits; auto: hot ones are compiled beside the program, if there is a libLLVM", set_tier},
-	{"MOTORPOOL_SOFT_CACHE", "", "directory of compiled code, empty for none; default "
-	 "$XDG_CACHE_HOME/motorpool, else ~/.cache/motorpool", set_cache},
-	{"CUDA_CACHE_DISABLE", "0", "1: compiled code is not kept", set_cache_off},
+	{"MOTORPOOL_SOFT_CACHE", "", "directory that keeps compiled code between processes; empty for none",
+	 set_cache},
 	{"CUDA_MODULE_LOADING", "LAZY", "EAGER: kernels are decoded at module load", set_loading},
 	{"CUDA_LAUNCH_BLOCKING", "0", "1: every launch waits for its kernel", set_blocking},
 };
@@ -268,20 +259,6 @@ void mp_soft_config_dir(char *out, size_t n)
 		       strerror(errno));
 }
 
-static void default_cache(struct mp_soft_config *c)
-{
-	const char *home = getenv("HOME"), *cache = getenv("XDG_CACHE_HOME");
-
-	if (c->cache_off)
-		c->cache[0] = 0;
-	else if (c->cache_named)
-		return;
-	else if (cache && *cache == '/' && strlen(cache) + 11 < sizeof(c->cache))
-		snprintf(c->cache, sizeof(c->cache), "%s/motorpool", cache);
-	else if (home && *home == '/' && home[1] && strlen(home) + 18 < sizeof(c->cache))
-		snprintf(c->cache, sizeof(c->cache), "%s/.cache/motorpool", home);
-}
-
 void mp_soft_config_read(struct mp_soft_config *c)
 {
 	unsigned i;
@@ -301,7 +278,6 @@ void mp_soft_config_read(struct mp_soft_config *c)
 			       variables[i].name, value, variables[i].fallback);
 	}
 	mp_soft_config_dir(c->dir, sizeof(c->dir));
-	default_cache(c);
 }
 
 /* FNV-1a: the host's identity need only be stable and different from its neighbours'. */

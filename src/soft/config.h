@@ -17,8 +17,6 @@ struct mp_soft_config {
 	unsigned sms, major, minor, threads;
 	bool dirty_memory, null_mode, eager, launch_blocking;
 	uint64_t jitter; /* seed; 0 = none */
-	char cache[256];	 /* directory of compiled code; empty: none */
-	bool cache_named, cache_off;
 	char dir[256];	 /* where the device accounts live */
 };
 

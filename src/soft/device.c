@@ -7,7 +7,6 @@
  * carries.  Made once by cuInit, read-only afterwards, except for the pool.
  */
 #include "inside.h"
-#include "exec/tier.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -257,8 +256,6 @@ struct mp_exec *mp_soft_exec(void)
 	if (e)
 		return e;
 	pthread_mutex_lock(&init_lock);
-	if (!mp_soft.exec)
-		mp_exec_set_cache(mp_soft.config.cache);
 	if (!mp_soft.exec)
 		__atomic_store_n(&mp_soft.exec, mp_exec_new(mp_soft.config.threads),
 				 __ATOMIC_RELEASE);
