@@ -243,11 +243,42 @@ CUresult cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library,
 	return r ? r : cuModuleGetGlobal_v2(dptr, bytes, m, name);
 }
 
+/*
+ * A managed variable is one of its module in the current context, or in the
+ * first device's primary one when the program has none yet: the runtime asks
+ * before main's first use of the variable.  Device memory is memory of this
+ * process, so the host reaches it at the same address; programs that use one
+ * context see one variable.
+ */
 CUresult cuLibraryGetManaged(CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name)
 {
+	struct CUctx_st *ctx = NULL;
+	struct CUmod_st *m;
+	CUresult r = CUDA_SUCCESS;
+	uint64_t addr;
+	size_t size, i;
 	LIBRARY(lib, library);
-	(void)lib;
-	return name && (dptr || bytes) ? CUDA_ERROR_NOT_FOUND : CUDA_ERROR_INVALID_VALUE;
+
+	if (!name || (!dptr && !bytes))
+		return CUDA_ERROR_INVALID_VALUE;
+	for (i = 0; i < lib->contents.nvariables; i++)
+		if (lib->contents.variables[i].space == MP_SPACE_MANAGED &&
+		    !strcmp(lib->contents.variables[i].name, name))
+			break;
+	if (i == lib->contents.nvariables)
+		return CUDA_ERROR_NOT_FOUND;
+	mp_context_current(&ctx);
+	if (!ctx)
+		r = cuDevicePrimaryCtxRetain(&ctx, 0);
+	if (!r)
+		r = mp_library_module(lib, ctx, &m);
+	if (!r && !mp_exec_module_global(m->exec, name, &addr, &size))
+		r = CUDA_ERROR_NOT_FOUND;
+	if (!r && dptr)
+		*dptr = addr;
+	if (!r && bytes)
+		*bytes = size;
+	return r;
 }
 
 CUresult cuLibraryGetUnifiedFunction(void **fptr, CUlibrary library, const char *symbol)

@@ -454,4 +454,29 @@ MP_TEST(linked_texts)
 	fixture_done();
 }
 
+/* A managed variable is at one address for host and device. */
+MP_TEST(managed_variables)
+{
+	static const char text[] = ".version 8.0\n.target sm_75\n.address_size 64\n"
+				   ".global .attribute(.managed) .align 4 .u32 m = 41;\n.global .u32 g;\n"
+				   ".visible .entry bump() { .reg .b32 %r; ld.global.u32 %r,[m];\n"
+				   "add.u32 %r,%r,1; st.global.u32 [m],%r; ret; }\n";
+	CUdeviceptr d;
+	CUkernel k;
+	CUlibrary lib;
+	size_t n;
+
+	fixture_context();
+	MP_OK(cuLibraryLoadData(&lib, text, NULL, NULL, 0, NULL, NULL, 0));
+	MP_IS(cuLibraryGetManaged(&d, &n, lib, "g"), CUDA_ERROR_NOT_FOUND);
+	MP_OK(cuLibraryGetManaged(&d, &n, lib, "m"));
+	MP_CHECK_EQ(n, 4);
+	MP_CHECK_EQ(*(volatile uint32_t *)(uintptr_t)d, 41);
+	MP_OK(cuLibraryGetKernel(&k, lib, "bump"));
+	MP_OK(cuLaunchKernel((CUfunction)k, 1, 1, 1, 1, 1, 1, 0, NULL, NULL, NULL));
+	MP_OK(cuCtxSynchronize());
+	MP_CHECK_EQ(*(volatile uint32_t *)(uintptr_t)d, 42);
+	MP_OK(cuLibraryUnload(lib));
+}
+
 MP_TEST_MAIN()
