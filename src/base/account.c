@@ -17,13 +17,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <linux/futex.h>
+#include <limits.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #define ACCOUNT_MAGIC	0x31746e756f63634dull /* "Mccount1" */
-#define ACCOUNT_VERSION 1u
+#define ACCOUNT_VERSION 2u
 
 struct process {
 	uint64_t start; /* 0 = the entry is free */
@@ -41,6 +44,8 @@ struct mp_account {
 	uint64_t used[MP_ACCOUNT_DEVICES];
 	pthread_mutex_t lock;
 	struct process process[MP_ACCOUNT_PROCESSES] MP_GUARDED_BY(lock);
+	_Atomic uint32_t wants; /* futex: moves when somebody asks for spare memory */
+	_Atomic uint64_t spare[MP_ACCOUNT_PROCESSES][MP_ACCOUNT_DEVICES];
 };
 
 uint64_t mp_process_start(pid_t pid)
@@ -269,6 +274,7 @@ enum mp_account_outcome mp_account_join(struct mp_account *a, pid_t pid, unsigne
 		p->pid = (uint32_t)pid;
 		__atomic_store_n(&p->busy, 0, __ATOMIC_RELAXED);
 		p->activity = 0;
+		memset(a->spare[p - a->process], 0, sizeof(a->spare[0]));
 		__atomic_store_n(&p->start, start, __ATOMIC_RELEASE);
 		*ret_slot = (unsigned)(p - a->process);
 	}
@@ -316,6 +322,40 @@ void mp_account_release(struct mp_account *a, unsigned slot, unsigned dev, uint6
 	a->process[slot].used[dev] -= bytes;
 	__atomic_sub_fetch(&a->used[dev], bytes, __ATOMIC_RELEASE);
 	account_unlock(a);
+}
+
+/* ---- Charged and not in use ---- */
+
+void mp_account_spare(struct mp_account *a, unsigned slot, unsigned dev, uint64_t bytes)
+{
+	assert(slot < MP_ACCOUNT_PROCESSES && dev < MP_ACCOUNT_DEVICES);
+	atomic_store_explicit(&a->spare[slot][dev], bytes, memory_order_relaxed);
+}
+
+uint64_t mp_account_spare_others(struct mp_account *a, unsigned slot, unsigned dev)
+{
+	uint64_t sum = 0;
+	unsigned i;
+
+	assert(dev < MP_ACCOUNT_DEVICES);
+	for (i = 0; i < MP_ACCOUNT_PROCESSES; i++)
+		if (i != slot && __atomic_load_n(&a->process[i].start, __ATOMIC_ACQUIRE))
+			sum += atomic_load_explicit(&a->spare[i][dev], memory_order_relaxed);
+	return sum;
+}
+
+void mp_account_want(struct mp_account *a)
+{
+	atomic_fetch_add(&a->wants, 1);
+	syscall(SYS_futex, &a->wants, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+uint32_t mp_account_want_wait(struct mp_account *a, uint32_t seen)
+{
+	/* Any wake will do; a signal or a wake for nothing is one more look. */
+	if (atomic_load(&a->wants) == seen)
+		syscall(SYS_futex, &a->wants, FUTEX_WAIT, seen, NULL, NULL, 0);
+	return atomic_load(&a->wants);
 }
 
 void mp_account_touch(struct mp_account *a, unsigned slot, uint64_t now_ns)

@@ -69,6 +69,16 @@ enum mp_account_outcome mp_account_charge(struct mp_account *a, unsigned slot, u
 /* Give bytes back; more than the entry holds is a programming error (asserted). */
 void mp_account_release(struct mp_account *a, unsigned slot, unsigned dev, uint64_t bytes);
 
+/*
+ * Memory that an entry is charged with and that its process has not put to use: a process
+ * that finds the account full may ask the others for theirs.
+ */
+void mp_account_spare(struct mp_account *a, unsigned slot, unsigned dev, uint64_t bytes);
+uint64_t mp_account_spare_others(struct mp_account *a, unsigned slot, unsigned dev);
+void mp_account_want(struct mp_account *a);
+/* Blocks until somebody wants, after `seen`; returns the next value for it. */
+uint32_t mp_account_want_wait(struct mp_account *a, uint32_t seen);
+
 /* Take back the entries of processes that are gone; returns how many, or -1 when busy. */
 int mp_account_reap(struct mp_account *a);
 

@@ -232,6 +232,10 @@ static int take_frame(struct mp_session *s, const struct mp_frame *f, const uint
 		if (s->ops.print)
 			s->ops.print(s->arg, (const char *)p, f->length);
 		return 0;
+	case MP_FRAME_RECALL:
+		if (s->ops.recall)
+			s->ops.recall(s->arg, f->extra);
+		return 0;
 	case MP_FRAME_ACK:
 		return 0;
 	case MP_FRAME_GOODBYE:

@@ -47,6 +47,8 @@ struct mp_rpc_ops {
 	void (*call)(void *arg, uint64_t ticket, uint64_t serial);
 	void (*pull)(void *arg, uint64_t ticket);
 	void (*print)(void *arg, const char *text, size_t n);
+	/* Siblings lack memory: credit of this device that is not in use is asked back. */
+	void (*recall)(void *arg, uint64_t device);
 	void (*lost)(void *arg);
 };
 

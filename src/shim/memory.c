@@ -316,6 +316,35 @@ static CUresult credit_ask(struct mp_thread *t, int device, uint64_t bytes, uint
 }
 
 /*
+ * The receiver must not wait for `memory`, which is held while records are reserved; it
+ * is asked again soon.  What the ring still holds of MAPs is not in this credit any more.
+ */
+void mp_memory_recall(void *arg, uint64_t wire)
+{
+	struct mp_msg_credit m = {.device = (int32_t)wire};
+	uint8_t buf[64] __attribute__((aligned(8)));
+	struct mp_record r = {.length = (uint32_t)(sizeof(r) + mp_size_credit(&m)), .call = MP_REC_credit};
+	uint64_t back = 0;
+	int i;
+
+	assert(r.length <= sizeof(buf));
+	if (pthread_mutex_trylock(&memory))
+		return;
+	for (i = 0; i < mp_shim.ndevices; i++)
+		if ((uint64_t)mp_shim.device[i].wire == wire) {
+			back = arena[i].credit;
+			arena[i].credit = 0;
+		}
+	pthread_mutex_unlock(&memory);
+	if (!back)
+		return;
+	m.bytes = 0 - back;
+	memcpy(buf, &r, sizeof(r));
+	mp_put_credit(buf + sizeof(r), &m);
+	(void)mp_rpc_control(mp_shim.rpc, (const struct mp_record *)buf);
+}
+
+/*
  * Have at least `bytes` of credit.  Called and left with `memory` held, which is let go
  * while waiting: the caller looks again at everything.
  */

@@ -582,6 +582,8 @@ CUresult mp_memory_info(struct mp_thread *t, int device, uint64_t *ret_free, uin
 /* Plain addresses of the window, 2 MiB granules. */
 uint64_t mp_memory_reserve_va(uint64_t size, uint64_t align, uint64_t hint);
 CUresult mp_memory_release_va(uint64_t base, uint64_t size);
+/* Siblings lack memory: gives unused credit back. Receiver thread. */
+void mp_memory_recall(void *arg, uint64_t wire);
 /* An address range that got memory by cuMemMap. */
 void mp_memory_vmm(uint64_t base, uint64_t size, int device, struct mp_ctx *c, bool on);
 /* Memory in use, as the program sees it, of a device. */

@@ -338,6 +338,7 @@ static const struct mp_rpc_ops rpc_ops = {
 	.call = mp_hostcall_call,
 	.pull = mp_copy_pull,
 	.print = NULL,
+	.recall = mp_memory_recall,
 	.lost = mp_progress_lost,
 };
 

@@ -53,6 +53,7 @@ enum mp_frame_kind {
 	MP_FRAME_PRINT = 25,
 	MP_FRAME_ACK = 26,
 	MP_FRAME_GOODBYE = 27,
+	MP_FRAME_RECALL = 28,
 };
 
 struct mp_frame {

@@ -176,7 +176,7 @@ static void grant_credit(struct mp_worker *w, unsigned dev)
 		bytes = 64u << 20;
 	bytes -= bytes % (2u << 20);
 	if (bytes && !mp_account_take(w, dev, bytes))
-		w->device[dev].credit = bytes;
+		mp_credit_set(w, dev, bytes);
 }
 
 /* The payload of WELCOME; -1 without memory. */

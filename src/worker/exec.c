@@ -868,7 +868,11 @@ int mp_exec_record(struct mp_worker *w, const struct mp_record *rec, uint64_t ti
 int mp_exec_control(struct mp_worker *w, const struct mp_record *rec)
 {
 	struct mp_msg_host_done m;
+	struct mp_msg_credit c;
 
+	if (rec->call == MP_REC_credit && !rec->flags && !mp_get_credit(payload(rec), rec->length - sizeof(*rec), &c) &&
+	    !mp_credit_control(w, &c))
+		return 0;
 	if (rec->call != MP_REC_host_done || rec->flags ||
 	    mp_get_host_done(payload(rec), rec->length - sizeof(*rec), &m)) {
 		w->why = "a control record that is none";

@@ -493,6 +493,9 @@ int mp_memory_charge(struct mp_worker *w, unsigned dev, uint64_t bytes); /* cred
 void mp_array_context_gone(struct mp_worker *w, struct context *c);
 void mp_texture_context_gone(struct mp_worker *w, struct context *c);
 void mp_array_desc(CUDA_ARRAY3D_DESCRIPTOR *ret, const struct mp_array_desc *d);
+void mp_credit_set(struct mp_worker *w, unsigned dev, uint64_t credit);
+int mp_credit_control(struct mp_worker *w, const struct mp_msg_credit *m); /* -1: it is none */
+void *mp_recall_main(void *worker);
 
 /* module.c */
 void mp_module_fini(struct mp_worker *w);

@@ -74,7 +74,7 @@ static int listen_at(const char *where)
 
 static int listen_for(const char *where, const struct mp_worker_options *o, int once)
 {
-	char lane[16], control[16], *argv[16] = {"motorpool-worker", "--lane-fd", lane, "--control-fd", control,
+	char lane[16], control[16], account[16], *argv[16] = {"motorpool-worker", "--lane-fd", lane, "--control-fd", control,
 						 "--driver", (char *)(uintptr_t)o->driver};
 	int fd = listen_at(where), n = 7;
 
@@ -91,6 +91,11 @@ static int listen_for(const char *where, const struct mp_worker_options *o, int 
 	if (o->memory) {
 		argv[n++] = "--memory";
 		argv[n++] = (char *)(uintptr_t)o->memory;
+	}
+	if (o->account_fd >= 0) { /* one lease for all sessions */
+		snprintf(account, sizeof(account), "%d", o->account_fd);
+		argv[n++] = "--account-fd";
+		argv[n++] = account;
 	}
 	argv[n] = NULL;
 	return mp_worker_listen(fd, argv, once);

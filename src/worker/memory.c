@@ -9,6 +9,8 @@
  */
 #include "worker/inside.h"
 
+#define RECALL_STEPS 100 /* of 2 ms */
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +48,14 @@ void mp_account_put(struct mp_worker *w, unsigned dev, uint64_t bytes)
 		mp_account_release(w->account, w->account_slot, dev, bytes);
 }
 
+/* What is in the credit is what siblings may ask for. Executor. */
+void mp_credit_set(struct mp_worker *w, unsigned dev, uint64_t credit)
+{
+	w->device[dev].credit = credit;
+	if (w->account)
+		mp_account_spare(w->account, w->account_slot, dev, credit);
+}
+
 /* Out of the credit first, the rest out of the account. */
 int mp_memory_charge(struct mp_worker *w, unsigned dev, uint64_t bytes)
 {
@@ -53,7 +63,7 @@ int mp_memory_charge(struct mp_worker *w, unsigned dev, uint64_t bytes)
 
 	if (mp_account_take(w, dev, bytes - own))
 		return -1;
-	w->device[dev].credit -= own;
+	mp_credit_set(w, dev, w->device[dev].credit - own);
 	return 0;
 }
 
@@ -65,27 +75,121 @@ static bool device_good(struct mp_job *job, int32_t device)
 	return false;
 }
 
+static void credit_back(struct mp_worker *w, unsigned dev, uint64_t bytes)
+{
+	uint64_t have = w->device[dev].credit, back = bytes < have ? bytes : have;
+
+	mp_credit_set(w, dev, have - back);
+	mp_account_put(w, dev, back);
+}
+
+/* Credit that the client gives back on RECALL, at once. */
+int mp_credit_control(struct mp_worker *w, const struct mp_msg_credit *m)
+{
+	if (m->device < 0 || (unsigned)m->device >= w->devices || (int64_t)m->bytes >= 0)
+		return -1;
+	credit_back(w, (unsigned)m->device, 0 - m->bytes);
+	return 0;
+}
+
+struct recall {
+	struct mp_job *job;
+	unsigned dev;
+	uint64_t bytes, granted;
+};
+
+static void recalled(struct mp_job *job)
+{
+	struct recall *c = job->state;
+	struct mp_rep_credit r = {.granted = c->granted};
+
+	job->state = NULL;
+	mp_credit_set(job->w, c->dev, job->w->device[c->dev].credit + c->granted);
+	job->reply_n = mp_size_rep_credit(&r);
+	job->reply = mp_arena_alloc(&job->scratch, job->reply_n);
+	if (job->reply)
+		mp_put_rep_credit(job->reply, &r);
+	free(c);
+	mp_job_finish(job, job->reply ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY);
+}
+
+/* A helper: siblings answer within a round trip of theirs, or are stopped and do not. */
+static void recall_wait(void *arg)
+{
+	struct timespec step = {0, 2000000};
+	struct recall *c = arg;
+	struct mp_worker *w = c->job->w;
+	unsigned i;
+
+	for (i = 0; i < RECALL_STEPS && !c->granted; i++) {
+		if (!(i % 8))
+			mp_account_want(w->account);
+		nanosleep(&step, NULL);
+		if (!mp_account_take(w, c->dev, c->bytes))
+			c->granted = c->bytes;
+		else if (mp_account_free(w->account, c->dev) +
+				 mp_account_spare_others(w->account, w->account_slot, c->dev) < c->bytes)
+			break;
+	}
+	mp_exec_loose(c->job);
+}
+
+/* Siblings hold credit that would do: ask for it, and answer when it has come. */
+static bool recall(struct mp_job *job, unsigned dev, uint64_t bytes)
+{
+	struct mp_worker *w = job->w;
+	struct recall *c;
+
+	if (!w->account || mp_account_free(w->account, dev) +
+				   mp_account_spare_others(w->account, w->account_slot, dev) < bytes)
+		return false;
+	c = calloc(1, sizeof(*c));
+	if (!c)
+		return false;
+	*c = (struct recall){job, dev, bytes, 0};
+	if (mp_job_hold(job, recalled)) {
+		free(c);
+		return true; /* the session ends */
+	}
+	job->state = c;
+	if (mp_help(w, recall_wait, c))
+		recalled(job);
+	return true;
+}
+
 CUresult mp_do_credit(struct mp_job *job, const struct mp_msg_credit *m, struct mp_rep_credit *r)
 {
 	struct mp_worker *w = job->w;
-	int64_t bytes = (int64_t)m->bytes;
 
 	if (!device_good(job, m->device))
 		return CUDA_ERROR_INVALID_DEVICE;
-	if (bytes < 0) { /* gives credit back */
-		uint64_t back = (uint64_t)-bytes;
-
-		if (back > w->device[m->device].credit)
-			back = w->device[m->device].credit;
-		w->device[m->device].credit -= back;
-		mp_account_put(w, (unsigned)m->device, back);
+	if ((int64_t)m->bytes < 0) { /* gives credit back */
+		credit_back(w, (unsigned)m->device, 0 - m->bytes);
 		r->granted = 0;
 		return CUDA_SUCCESS;
 	}
 	if (!mp_account_take(w, (unsigned)m->device, m->bytes))
 		r->granted = m->bytes;
-	w->device[m->device].credit += r->granted;
+	else if (recall(job, (unsigned)m->device, m->bytes))
+		return CUDA_SUCCESS;
+	mp_credit_set(w, (unsigned)m->device, w->device[m->device].credit + r->granted);
 	return CUDA_SUCCESS;
+}
+
+/* Siblings that find the account full are heard here. */
+void *mp_recall_main(void *worker)
+{
+	struct mp_worker *w = worker;
+	uint32_t seen = mp_account_want_wait(w->account, UINT32_MAX);
+	unsigned i;
+
+	while (!atomic_load(&w->ended)) {
+		seen = mp_account_want_wait(w->account, seen);
+		for (i = 0; i < w->devices; i++)
+			if (w->device[i].credit) /* a hint: the client knows what it has */
+				mp_say(w, MP_FRAME_RECALL, 0, i, NULL, 0);
+	}
+	return NULL;
 }
 
 CUresult mp_do_mem_info(struct mp_job *job, const struct mp_msg_mem_info *m, struct mp_rep_mem_info *r)

@@ -445,7 +445,7 @@ int mp_worker_serve(const struct mp_worker_options *o, struct mp_fail *f)
 	pthread_mutex_unlock(&w->lane_lock);
 	mp_log(MP_LOG_INFO, "worker", "begin", "lease=%s pid=%u program=%.16s", o->lease ? o->lease : "-",
 	       w->hello.pid, w->hello.comm);
-	if (!welcome(w))
+	if (!welcome(w) && !spawn(w, mp_recall_main))
 		serve(w);
 	return MP_WORKER_EXIT_LOST;
 }

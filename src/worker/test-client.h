@@ -68,6 +68,7 @@ static int tc_connect(struct tc *c, unsigned lane, const struct mp_hello *proto)
 	return i < 500 && send(fd, &h, sizeof(h), MSG_NOSIGNAL) == sizeof(h) ? fd : -1;
 }
 
+static int tc_account = -1; /* of a lease that several sessions share */
 static uint64_t tc_skew; /* not 0: a client of another release */
 
 static void tc_hello(struct tc *c, struct mp_hello *h)
@@ -84,7 +85,8 @@ static int tc_open(struct tc *c, const char *memory)
 {
 	const char *worker = getenv("MP_TEST_WORKER"), *driver = getenv("MP_TEST_DRIVER");
 	char listen[120], *argv[] = {"motorpool-worker", "--listen", listen, "--once", "--driver", (char *)(uintptr_t)driver,
-				     "--memory", (char *)(uintptr_t)memory, NULL};
+				     "--memory", (char *)(uintptr_t)memory, NULL, NULL, NULL};
+	char account[16];
 	posix_spawn_file_actions_t quiet;
 	struct mp_hello h;
 	int i;
@@ -102,6 +104,11 @@ static int tc_open(struct tc *c, const char *memory)
 		return -1;
 	snprintf(c->path, sizeof(c->path), "%s/s", c->dir);
 	snprintf(listen, sizeof(listen), "unix:%s", c->path);
+	if (tc_account >= 0) {
+		snprintf(account, sizeof(account), "%d", tc_account);
+		argv[8] = "--account-fd";
+		argv[9] = account;
+	}
 	posix_spawn_file_actions_init(&quiet);
 	posix_spawn_file_actions_addopen(&quiet, 1, "/dev/null", O_WRONLY, 0); /* its address would spoil our TAP */
 	i = posix_spawn(&c->pid, worker, &quiet, NULL, argv, environ);

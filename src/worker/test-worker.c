@@ -2,6 +2,8 @@
 /* A real worker process over a real driver library, spoken to by hand. */
 #include "worker/test-client.h"
 
+#include "base/account.h"
+
 static struct tc c;
 
 #define TOTAL  (400u << 20)
@@ -245,6 +247,59 @@ MP_TEST(host_function)
 	tc_host_done(&c, 77);
 	MP_CHECK_EQ(tc_done(&c, mark), 0);
 	tc_close(&c);
+}
+
+static uint64_t credit_of(struct tc *t, uint64_t bytes, struct tc *sibling)
+{
+	struct mp_msg_credit back = {.bytes = 0 - sibling->dev.credit};
+	uint8_t buf[64] __attribute__((aligned(8)));
+	struct mp_record r = {.length = (uint32_t)(sizeof(r) + mp_size_credit(&back)), .call = MP_REC_credit};
+	struct mp_frame f = {.length = r.length, .kind = MP_FRAME_CONTROL};
+	struct mp_rep_credit rep = {0};
+	uint64_t ticket;
+
+	TC_REC(t, credit, &ticket, .device = 0, .bytes = bytes);
+	MP_CHECK(!tc_flush(t));
+	if (!tc_frame(sibling, 1000) && sibling->f.kind == MP_FRAME_RECALL) {
+		memcpy(buf, &r, sizeof(r));
+		mp_put_credit(buf + sizeof(r), &back);
+		MP_CHECK(send(sibling->lane[0], &f, sizeof(f), MSG_MORE) == sizeof(f));
+		MP_CHECK(send(sibling->lane[0], buf, r.length, 0) == (ssize_t)r.length);
+		sibling->dev.credit = 0;
+	}
+	MP_CHECK_EQ(tc_wait(t, MP_FRAME_REPLY, ticket), 0);
+	MP_CHECK(!mp_get_rep_credit(t->body, t->f.length, &rep));
+	return rep.granted;
+}
+
+/* A lease's memory is full only when nobody holds any of it unused. */
+MP_TEST(unused_credit_is_recalled)
+{
+	static struct tc sibling;
+	uint64_t limit[4] = {TOTAL, TOTAL, TOTAL, TOTAL}, left;
+	struct mp_account *account;
+	int fd;
+
+	MP_CHECK(!mp_account_create(NULL, 4, limit, &account, &fd));
+	tc_account = fcntl(fd, F_DUPFD, 32); /* stays open in the workers, out of the way of their own */
+	if (tc_open(&sibling, MEMORY) || tc_open(&c, MEMORY)) {
+		MP_CHECK(!"no worker");
+		return;
+	}
+	MP_CHECK(sibling.dev.credit >= 4u << 20);
+	left = mp_account_free(account, 0);
+	MP_CHECK_EQ(credit_of(&c, left + (2u << 20), &sibling), left + (2u << 20));
+	MP_CHECK_EQ(sibling.dev.credit, 0);
+	/* Now there is none, and that is said at once. */
+	left = mp_account_free(account, 0);
+	MP_CHECK_EQ(credit_of(&c, left + (2u << 20), &sibling), 0);
+	MP_CHECK_EQ(mp_account_free(account, 0), left);
+	tc_close(&c);
+	tc_close(&sibling);
+	close(tc_account);
+	tc_account = -1;
+	close(fd);
+	mp_account_close(account);
 }
 
 /* Pinned memory is short, and what holds it waits for what lacks it. */
