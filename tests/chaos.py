@@ -21,7 +21,7 @@ import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from etcd import Etcd, missing  # noqa: E402
+from etcd import Etcd, missing, started  # noqa: E402
 
 if missing():
     print(f"1..0 # SKIP {missing()}")
@@ -70,6 +70,7 @@ class Server:
             env=dict(env, MOTORPOOL_LOG="info", MOTORPOOL_SOFT_DIR=str(soft), MOTORPOOL_WORKER_WRITE=str(soft),
                      MOTORPOOL_SOFT_DEVICES=str(a.devices), MOTORPOOL_SOFT_MEMORY="64M"),
             stdout=subprocess.DEVNULL, stderr=open(self.log, "a"))
+        started.append(self.p)
 
     def ready(self, seconds=120):
         until = time.time() + seconds
@@ -169,6 +170,7 @@ def main():
         program = str(B / "src/daemon/hold") if i < a.programs else "-"
         ps.append(subprocess.Popen([B / "src/daemon/chaos-client", str(seed % 100000 + i), str(a.seconds), str(a.threads), program, B / "src/shim",
                                     str(root / f"history{i}"), *mine], env=env, stderr=open(root / f"client{i}.log", "a")))
+    started.extend(ps)
     end, killed = time.time() + a.seconds - 4, 0
     pause = max(2.0, a.seconds / (a.kills + 1))
     while time.time() < end - pause:

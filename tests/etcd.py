@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Etcd nodes for tests, on free ports of loopback; what a test imports."""
+import atexit
 import json
 import os
 import pathlib
@@ -7,8 +8,21 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import urllib.request
+
+
+# A test that is told to stop, or fails half-way, leaves no processes.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+started = []
+
+
+@atexit.register
+def end_started():
+    for p in started:
+        if p.poll() is None:
+            p.kill()
 
 
 def missing():
@@ -46,6 +60,7 @@ class Etcd:
              "--initial-cluster", cluster, "--initial-cluster-state", state, "--heartbeat-interval", str(self.election // 10),
              "--election-timeout", str(self.election)],
             stdout=log, stderr=log, env={"PATH": os.environ["PATH"], "HOME": str(self.root), "ETCD_UNSUPPORTED_ARCH": ""})
+        started.append(self.nodes[i])
 
     def healthy(self, i):
         try:

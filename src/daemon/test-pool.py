@@ -4,6 +4,7 @@
 
 usage: test-pool.py MOTORPOOLD MOTORPOOL FIXTURE-WORKER     prints TAP
 """
+import atexit
 import json
 import os
 import pathlib
@@ -29,6 +30,18 @@ env.update(MOTORPOOL_WORKER=WORKER, FIXTURE_DEVICES="2", FIXTURE_MEMORY="1024", 
 count = failed = 0
 
 
+# A test that is told to stop, or fails half-way, leaves no processes.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+started = []
+
+
+@atexit.register
+def end_started():
+    for p in started:
+        if p.poll() is None:
+            p.kill()
+
+
 def check(good, what, extra=""):
     global count, failed
     count += 1
@@ -45,6 +58,7 @@ class Daemon:
             [DAEMON, "--demo", "--driver", "none", "--api", f"127.0.0.1:{api}", "--data", f"127.0.0.1:{data}",
              "--state", str(root / state), "--bundle", str(root / "bundle"), "--name", "s1"],
             env=dict(env, MOTORPOOL_LOG="info"), stdout=subprocess.PIPE, stderr=self.log, text=True)
+        started.append(self.p)
         self.line = self.p.stdout.readline()
         m = re.search(r"ready on 127.0.0.1:(\d+)", self.line)
         self.api = int(m[1]) if m else 0

@@ -17,7 +17,7 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
-from etcd import Etcd, missing  # noqa: E402
+from etcd import Etcd, missing, started  # noqa: E402
 
 if missing():
     print(f"1..0 # SKIP {missing()}")
@@ -73,6 +73,7 @@ class Daemon:
                 str(self.dir), "--name", name]
         self.p = subprocess.Popen(args + (["--store", store] if store else []) + (["--join", join] if join else []), env=dict(env, MOTORPOOL_LOG="info"),
                                   stdout=subprocess.PIPE, stderr=self.log, text=True)
+        started.append(self.p)
         self.api = self.data = 0
         until = time.time() + 20
         while not self.api and time.time() < until and self.p.poll() is None:

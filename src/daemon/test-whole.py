@@ -4,6 +4,7 @@
 
 usage: test-whole.py MOTORPOOLD MOTORPOOL WORKER DRIVER LIBDIR PROGRAM WORKER-THAT-DOES-NOT-ZERO     prints TAP
 """
+import atexit
 import json
 import os
 import pathlib
@@ -20,6 +21,18 @@ env = {k: v for k, v in os.environ.items() if not k.startswith(("MOTORPOOL_", "C
 env.update(MOTORPOOL_WORKER=WORKER, MOTORPOOL_LIBDIR=LIBDIR, MOTORPOOL_BUNDLE=str(root / "bundle"),
            MOTORPOOL_SOFT_CONTEXT_MEMORY="64M", MOTORPOOL_WORKER_CONFINE="strict")
 count = failed = 0
+
+
+# A test that is told to stop, or fails half-way, leaves no processes.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+started = []
+
+
+@atexit.register
+def end_started():
+    for p in started:
+        if p.poll() is None:
+            p.kill()
 
 
 def check(good, what, extra=""):
@@ -82,6 +95,7 @@ def start(api="127.0.0.1:0", data="127.0.0.1:0", also=True, **more):
                           api, "--data", data + (f",unix:{root}/data" if also else ""), "--state", str(root / "state"),
                           "--bundle", str(root / "bundle"), "--name", "s1"],
                          env=dict(env, **more), stdout=subprocess.PIPE, stderr=open(root / "log", "a"), text=True)
+    started.append(d)
     return d, d.stdout.readline()
 
 
