@@ -232,13 +232,14 @@ static struct val widen(struct access *a, struct val v, bool vec)
 /* Vectors of one group each to one of 32 lanes. */
 static struct val concat(struct emit *e, unsigned bits, struct val *v, unsigned n, unsigned width)
 {
-	char mask[400];
+	char mask[2048]; /* 128 lanes at most, of 9 letters each */
 	unsigned i, at;
 
 	while (n > 1) {
 		at = (unsigned)snprintf(mask, sizeof(mask), "<%u x i32> <", width * 2);
 		for (i = 0; i < width * 2; i++)
 			at += (unsigned)snprintf(mask + at, sizeof(mask) - at, "%si32 %u", i ? ", " : "", i);
+		assert(at + 2 < sizeof(mask) && width * 2 <= 128);
 		snprintf(mask + at, sizeof(mask) - at, ">");
 		for (i = 0; i < n / 2; i++)
 			v[i] = ins(e, "shufflevector <%u x i%u> %s, <%u x i%u> %s, %s", width, bits, v[2 * i].s, width, bits,
@@ -253,7 +254,7 @@ static struct val concat(struct emit *e, unsigned bits, struct val *v, unsigned 
 static struct val slice(struct emit *e, const char *elem, unsigned have, struct val v, unsigned first, unsigned n,
 			unsigned by)
 {
-	char mask[400];
+	char mask[2048]; /* 128 lanes at most, of 9 letters each */
 	unsigned i, at = (unsigned)snprintf(mask, sizeof(mask), "<%u x i32> <", n);
 
 	if (have == n && !first && by == 1)
@@ -329,7 +330,7 @@ static void store_run(struct access *a)
 
 		if (n == 2 || n == 4) { /* interleave */
 			struct val w[4];
-			char mask[800];
+			char mask[2048];
 			unsigned k, at;
 
 			for (i = 0; i < n; i++)

@@ -9,7 +9,7 @@
 
 void put(struct emit *e, const char *fmt, ...)
 {
-	char line[1024];
+	char line[4096];
 	va_list ap;
 	int n;
 
@@ -26,7 +26,7 @@ void put(struct emit *e, const char *fmt, ...)
 
 struct val ins(struct emit *e, const char *fmt, ...)
 {
-	char line[1024];
+	char line[4096];
 	struct val v;
 	va_list ap;
 	int n;
