@@ -126,8 +126,9 @@ static inline bool cube_texel(const struct mp_exec_texture *t, const struct mp_e
 /* ---- One level ---- */
 
 static inline void sample_cube(const struct mp_exec_texture *t, const struct mp_exec_level *v, const struct spot *p,
-			       const s64 *at, const f32 *weight, struct texel *r)
+			       const f32 *weight, struct texel *r)
 {
+	s64 at[2] = {floor64(unnormal(t, p->f[0], v->width, 0) - 0.5f), floor64(unnormal(t, p->f[1], v->height, 1) - 0.5f)};
 	struct texel e[4];
 	bool there[4];
 	int k, c, j;
@@ -148,50 +149,68 @@ static inline void sample_cube(const struct mp_exec_texture *t, const struct mp_
 	}
 }
 
+/* Where a coordinate falls: the texel, or with `linear` the two around it and the second one's weight */
+static inline void axis_take(const struct mp_exec_texture *t, f32 x, u32 n, int axis, s32 shift, int at[2], f32 *weight)
+{
+	u8 mode = mode_of(t, axis);
+	s64 i;
+
+	x = unnormal(t, x, n, axis);
+	if (!t->linear) {
+		at[0] = wrap_index(floor64(x) + shift, n, mode);
+		return;
+	}
+	x -= 0.5f;
+	*weight = rintf((x - floorf(x)) * 256) / 256;
+	i = floor64(x) + shift;
+	at[0] = wrap_index(i, n, mode);
+	at[1] = wrap_index(i + 1, n, mode);
+}
+
 static inline void sample_level(const struct mp_exec_texture *t, const struct mp_exec_level *v,
 				const struct spot *s, struct texel *r)
 {
 	u32 n[3] = {v->width, v->height, v->depth};
-	s64 at[3] = {0, 0, 0};
+	int at[3][2] = {{0, 0}, {0, 0}, {s->layer, s->layer}};
 	f32 weight[3] = {0, 0, 0};
-	int i, k, c, corners, dims = s->dims;
+	int i, k, c, dims = s->dims, used = 0, corners = 1 << dims;
+	bool plain = t->kind == 2 && t->bits == 32 && !t->block; /* its texels can be added as they lie there */
+	const f32 *texel[8];
+	f32 q[8];
 
-	for (i = 0; i < dims; i++) {
-		f32 x = unnormal(t, s->f[i], n[i], i);
-
-		if (t->linear) {
-			x -= 0.5f;
-			weight[i] = rintf((x - floorf(x)) * 256) / 256;
-		}
-		at[i] = floor64(x) + s->shift[i];
-	}
+	for (i = 0; i < dims; i++)
+		axis_take(t, s->f[i], n[i], i, s->shift[i], at[i], &weight[i]);
 	if (!t->linear) {
-		texel_read(t, v, wrap_index(at[0], n[0], mode_of(t, 0)),
-			   dims > 1 ? wrap_index(at[1], n[1], mode_of(t, 1)) : 0,
-			   dims > 2 ? wrap_index(at[2], n[2], mode_of(t, 2)) : s->layer, r);
+		texel_read(t, v, at[0][0], at[1][0], at[2][0], r);
 		return;
 	}
 	if (s->face >= 0 && t->seamless) {
-		sample_cube(t, v, s, at, weight, r);
+		sample_cube(t, v, s, weight, r);
 		return;
 	}
 	memset(r, 0, sizeof(*r));
-	corners = 1 << dims;
 	for (k = 0; k < corners; k++) {
-		f32 q = 1;
-		int p[3] = {0, 0, s->layer};
+		int x = at[0][k & 1], y = at[1][k >> 1 & 1], z = at[2][k >> 2];
 		struct texel e;
+		f32 all = 1;
 
-		for (i = 0; i < dims; i++) {
-			q *= k >> i & 1 ? weight[i] : 1 - weight[i];
-			p[i] = wrap_index(at[i] + (k >> i & 1), n[i], mode_of(t, i));
-		}
-		if (q == 0)
+		for (i = 0; i < dims; i++)
+			all *= k >> i & 1 ? weight[i] : 1 - weight[i];
+		if (all == 0)
 			continue;
-		texel_read(t, v, p[0], p[1], p[2], &e);
+		if (plain && (x | y | z) >= 0) {
+			q[used] = all;
+			texel[used++] = (const f32 *)(uintptr_t)(v->base + (u64)z * v->slice + (u64)y * v->pitch +
+								 (u64)x * t->channels * 4);
+			continue;
+		}
+		texel_read(t, v, x, y, z, &e);
 		for (c = 0; c < 4; c++)
-			r->f[c] += q * e.f[c];
+			r->f[c] += all * e.f[c];
 	}
+	for (c = 0; c < t->channels; c++)
+		for (k = 0; k < used; k++)
+			r->f[c] += q[k] * texel[k][c];
 	for (c = 0; c < 4; c++)
 		r->i[c] = f32_bits(r->f[c]);
 }
@@ -207,16 +226,30 @@ static inline int layer_of(const struct mp_exec_texture *t, u32 v, bool cube, in
 	return (int)(at < t->layers ? at : t->layers - 1);
 }
 
-static inline void spot_take(struct warp *w, const struct op *o, int l, const struct mp_exec_texture *t, struct spot *s)
+/* The registers that coordinates are in, looked up once for all lanes. */
+struct coords {
+	const u32 *at[4];
+};
+
+static inline void coords_find(struct warp *w, const struct op *o, struct coords *c)
+{
+	u32 i;
+
+	for (i = 0; i < 4; i++)
+		c->at[i] = i < o->ext[TEX_COORDS] ? slot(w, o->ext[TEX_AT + i]) : NULL;
+}
+
+static inline void spot_take(struct warp *w, const struct op *o, int l, const struct mp_exec_texture *t,
+			     const struct coords *from, struct spot *s)
 {
 	u32 g = o->ext[TEX_LAYOUT], layer = 0;
-	int at = TEX_AT, k;
+	int at = 0, k;
 
 	if (g & TEX_LAYERED)
-		layer = coord(w, o, at++, l);
+		layer = from->at[at++][l];
 	s->dims = (int)(g & TEX_DIMS);
 	for (k = 0; k < 3; k++) {
-		u32 v = k < s->dims ? coord(w, o, at + k, l) : 0;
+		u32 v = k < s->dims ? from->at[at + k][l] : 0;
 
 		s->f[k] = bits_f32(v);
 		s->i[k] = (s32)v;
@@ -349,7 +382,9 @@ HANDLER("tex")
 	const u64 *handle = slot(w, o->a);
 	u32 out[LANES][4];
 	struct objects last = {0, NULL};
+	struct coords from;
 
+	coords_find(w, o, &from);
 	for (int l = 0; l < LANES; l++) {
 		const struct mp_exec_texture *t;
 		struct texel r;
@@ -359,7 +394,7 @@ HANDLER("tex")
 		if (!(w->mask >> l & 1))
 			continue;
 		t = object_of(w, l, handle[l], &last);
-		spot_take(w, o, l, t, &s);
+		spot_take(w, o, l, t, &from, &s);
 		if (o->x & TEX_INTEGER) {
 			texel_at(t, &s, o->x & TEX_LEVEL ? (s32)coord(w, o, TEX_LOD, l) : 0, &r);
 		} else {
@@ -382,7 +417,9 @@ HANDLER("tld4")
 	u32 out[LANES][4];
 	int comp = (int)(o->x >> 8 & 3);
 	struct objects last = {0, NULL};
+	struct coords from;
 
+	coords_find(w, o, &from);
 	for (int l = 0; l < LANES; l++) {
 		const struct mp_exec_texture *t;
 		const struct mp_exec_level *v;
@@ -392,7 +429,7 @@ HANDLER("tld4")
 		if (!(w->mask >> l & 1))
 			continue;
 		t = object_of(w, l, handle[l], &last);
-		spot_take(w, o, l, t, &s);
+		spot_take(w, o, l, t, &from, &s);
 		v = &t->levels[0];
 		x = floor64(unnormal(t, s.f[0], v->width, 0) - 0.5f) + s.shift[0];
 		y = floor64(unnormal(t, s.f[1], v->height, 1) - 0.5f) + s.shift[1];
