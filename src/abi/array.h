@@ -118,4 +118,48 @@ static inline bool mp_array_bytes(const CUDA_ARRAY3D_DESCRIPTOR *d, unsigned lev
 	return !(*ret >> 60);
 }
 
+/*
+ * One operation of cuMemcpy3DBatchAsync as a box.  Extents and offsets count the
+ * array's elements of `element` bytes, or bytes when no array takes part.  false:
+ * not an operand's type, or absurd.
+ */
+static inline bool mp_box_of_op(CUDA_MEMCPY3D *c, const CUDA_MEMCPY3D_BATCH_OP *op, size_t element)
+{
+	const CUmemcpy3DOperand *s = &op->src, *d = &op->dst;
+
+	if ((op->extent.width | op->extent.height | op->extent.depth) >> 48)
+		return false;
+	*c = (CUDA_MEMCPY3D){.WidthInBytes = op->extent.width * element, .Height = op->extent.height,
+			     .Depth = op->extent.depth};
+	if (s->type == CU_MEMCPY_OPERAND_TYPE_ARRAY) {
+		c->srcMemoryType = CU_MEMORYTYPE_ARRAY;
+		c->srcArray = s->op.array.array;
+		c->srcXInBytes = s->op.array.offset.x * element;
+		c->srcY = s->op.array.offset.y;
+		c->srcZ = s->op.array.offset.z;
+	} else if (s->type == CU_MEMCPY_OPERAND_TYPE_POINTER) {
+		c->srcMemoryType = CU_MEMORYTYPE_UNIFIED;
+		c->srcDevice = s->op.ptr.ptr;
+		c->srcPitch = s->op.ptr.rowLength * element;
+		c->srcHeight = s->op.ptr.layerHeight;
+	} else {
+		return false;
+	}
+	if (d->type == CU_MEMCPY_OPERAND_TYPE_ARRAY) {
+		c->dstMemoryType = CU_MEMORYTYPE_ARRAY;
+		c->dstArray = d->op.array.array;
+		c->dstXInBytes = d->op.array.offset.x * element;
+		c->dstY = d->op.array.offset.y;
+		c->dstZ = d->op.array.offset.z;
+	} else if (d->type == CU_MEMCPY_OPERAND_TYPE_POINTER) {
+		c->dstMemoryType = CU_MEMORYTYPE_UNIFIED;
+		c->dstDevice = d->op.ptr.ptr;
+		c->dstPitch = d->op.ptr.rowLength * element;
+		c->dstHeight = d->op.ptr.layerHeight;
+	} else {
+		return false;
+	}
+	return true;
+}
+
 #endif

@@ -336,3 +336,42 @@ CUresult mp_shim_cuMipmappedArrayGetSparseProperties(CUDA_ARRAY_SPARSE_PROPERTIE
 {
 	return none(MP_CALL_cuMipmappedArrayGetSparseProperties, MP_KIND_mipmap, h, p, 0);
 }
+
+/* ---- Batches of boxes ---- */
+
+static size_t element_of(const CUmemcpy3DOperand *o)
+{
+	struct mp_array *a = o->type == CU_MEMCPY_OPERAND_TYPE_ARRAY ? mp_array_get(o->op.array.array) : NULL;
+	struct mp_texel t;
+
+	return a && mp_texel_of(&t, a->desc.Format, a->desc.NumChannels) ? t.bytes : 0;
+}
+
+CUresult mp_shim_cuMemcpy3DBatchAsync(size_t n, CUDA_MEMCPY3D_BATCH_OP *ops, size_t *fail, unsigned long long flags,
+				      CUstream h)
+{
+	CUDA_MEMCPY3D c;
+	struct mp_thread *t;
+	size_t i, element;
+	CUresult r = mp_enter(MP_CALL_cuMemcpy3DBatchAsync, &t);
+
+	if (r)
+		return r;
+	if (!n || !ops || flags || !h || h == CU_STREAM_LEGACY)
+		return CUDA_ERROR_INVALID_VALUE;
+	for (i = 0; i < n && !r; i++) {
+		element = element_of(&ops[i].src);
+		if (!element)
+			element = element_of(&ops[i].dst);
+		r = mp_box_of_op(&c, &ops[i], element ? element : 1) ? mp_shim_cuMemcpy3DAsync_v2(&c, h)
+								      : CUDA_ERROR_INVALID_VALUE;
+		if (r && fail)
+			*fail = i;
+	}
+	return r;
+}
+
+CUresult mp_shim_cuMemcpy3DBatchAsync_v2(size_t n, CUDA_MEMCPY3D_BATCH_OP *ops, unsigned long long flags, CUstream h)
+{
+	return mp_shim_cuMemcpy3DBatchAsync(n, ops, NULL, flags, h);
+}

@@ -167,6 +167,25 @@ static void copies(void)
 	MUST(cuStreamSynchronize(s));
 	box(cube, 32, 8, 6, c, 0);
 	call_line("3-D to faces: %016llx", (unsigned long long)call_sum(c, sizeof(c)));
+	{
+		CUDA_MEMCPY3D_BATCH_OP ops[2] = {
+			{.src = {.type = CU_MEMCPY_OPERAND_TYPE_ARRAY, .op.array = {box3, {1, 2, 3}}},
+			 .dst = {.type = CU_MEMCPY_OPERAND_TYPE_POINTER, .op.ptr = {.ptr = dev}},
+			 .extent = {5, 3, 2}, .srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM},
+			{.src = {.type = CU_MEMCPY_OPERAND_TYPE_POINTER, .op.ptr = {.ptr = dev, .rowLength = 5}},
+			 .dst = {.type = CU_MEMCPY_OPERAND_TYPE_ARRAY, .op.array = {one, {7, 0, 0}}},
+			 .extent = {5, 1, 1}, .srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM}};
+
+		SAY(cuMemcpy3DBatchAsync_v2(2, ops, 0, s));
+		MUST(cuStreamSynchronize(s));
+		MUST(cuMemcpyDtoH(b, dev, 120));
+		MUST(cuMemcpyAtoH_v2(c, one, 28, 20));
+		call_line("batch: %d %d %d", !memcmp(b, a + 3 * 256 + 2 * 32 + 4, 20),
+			  !memcmp(b + 100, a + 4 * 256 + 4 * 32 + 4, 20), !memcmp(c, b, 20));
+		ops[1].dst.op.array.offset.x = 1022;
+		SAY(cuMemcpy3DBatchAsync_v2(2, ops, 0, s));
+		SAY(cuMemcpy3DBatchAsync_v2(2, ops, 0, NULL));
+	}
 	SAY(cuMemcpyHtoA_v2(one, 4000, a, 100));
 	SAY(cuMemcpyHtoA_v2(one, 2, a, 100));
 	SAY(cuMemcpyAtoH_v2(b, (CUarray)a, 0, 4));
