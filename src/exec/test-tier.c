@@ -67,13 +67,16 @@ static void integer(struct text *t)
 	static const char *const two[] = {"add.s32", "sub.s32", "mul.lo.s32", "and.b32", "or.b32", "xor.b32", "min.s32",
 					  "max.u32", "shl.b32", "shr.u32", "shr.s32", "div.u32", "rem.s32", "div.s32",
 					  "rem.u32", "mul.hi.u32", "mul.hi.s32", "min.u32", "max.s32", "add.s32", "add.s32"};
+	static const char *const special[] = {"lanemask_lt", "lanemask_ge", "smid", "nsmid", "nwarpid", "warpid", "nctaid.y",
+					      "ntid.y", "envreg1", "lanemask_eq"};
 	static const char *const one[] = {"not.b32", "neg.s32", "abs.s32", "popc.b32", "clz.b32", "brev.b32", "cnot.b32"};
 	static const char *const three[] = {"mad.lo.s32", "mad.hi.s32", "shf.l.wrap.b32", "shf.r.clamp.b32", "bfe.u32",
 					    "bfe.s32", "sad.s32", "prmt.b32", "mad.lo.u32"};
 	static const char *const wide2[] = {"add.s64", "sub.s64", "mul.lo.s64", "and.b64", "xor.b64", "min.s64", "max.u64"};
 
 	guard(t);
-	switch (roll(14)) {
+	switch (roll(15)) {
+	case 13: put(t, "mov.u32 %%r%u,%%%s;\n", roll(12), PICK(special)); break;
 	case 0: put(t, "%s %%r%u,%s;\n", PICK(one), roll(12), word()); break;
 	case 1: put(t, "%s %%r%u,%s,%s,%s;\n", PICK(three), roll(12), word(), word(), word()); break;
 	case 2: put(t, "%s %%d%u,%%d%u,%%d%u;\n", PICK(wide2), roll(6), roll(6), roll(6)); break;

@@ -168,6 +168,13 @@ static struct nat classify_memory(const struct words *p, const struct mp_jit_op 
 	return n;
 }
 
+/* The rest (clocks, masks, envreg) is what the first tier says. */
+static bool sreg_known(uint32_t s)
+{
+	return s == MP_PTX_S_TID || s == MP_PTX_S_LANEID || s == MP_PTX_S_NTID || s == MP_PTX_S_CTAID ||
+	       s == MP_PTX_S_NCTAID || s == MP_PTX_S_WARPID;
+}
+
 static struct nat classify(const struct mp_jit_op *o)
 {
 	struct nat n = {0};
@@ -180,7 +187,7 @@ static struct nat classify(const struct mp_jit_op *o)
 	last_type(&p, &n);
 	if (!strcmp(p.w[0], "mov")) {
 		n.code = !strcmp(o->name, "mov.pred")	  ? N_MOVPRED
-			 : !strcmp(o->name, "mov.sreg")	  ? N_SREG
+			 : !strcmp(o->name, "mov.sreg")	  ? sreg_known(o->x) ? N_SREG : N_NONE
 			 : p.n == 3			  ? N_IMM /* mov.local: the entry's memory begins at 0 */
 			 : n.bits >= 16 && n.bits <= 64 ? N_MOV
 							  : N_NONE;
