@@ -645,6 +645,18 @@ static bool mirrored_range(uint64_t p, struct mp_range *ret)
 	return p - ret->base < ret->size;
 }
 
+/* A managed variable, which lies where the server's driver put it. */
+static bool variable_range(uint64_t p, struct mp_range *ret)
+{
+	struct mp_mirror m;
+
+	if (!mp_mirror_find(p, &m) || m.kind != MP_MIRROR_VARIABLE)
+		return false;
+	*ret = (struct mp_range){.kind = MP_MANAGED, .mirrored = true, .base = m.base, .size = m.size,
+				 .ctx = m.ctx, .device = m.ctx ? m.ctx->device : 0, .id = m.id};
+	return p - ret->base < ret->size;
+}
+
 bool mp_memory_find(uint64_t p, struct mp_range *ret)
 {
 	struct block *b;
@@ -652,7 +664,7 @@ bool mp_memory_find(uint64_t p, struct mp_range *ret)
 
 	if (p < mp_shim.window_base || p >= mp_shim.window_base + mp_shim.window_size ||
 	    granule_of(p) >= ngranules)
-		return mp_host_find(p, ret);
+		return mp_host_find(p, ret) || variable_range(p, ret);
 	pthread_mutex_lock(&memory);
 	b = granule[granule_of(p)];
 	memset(ret, 0, sizeof(*ret));
@@ -905,7 +917,8 @@ CUresult mp_shim_cuMemFree_v2(CUdeviceptr p)
 	if (r || !p)
 		return r;
 	if (atomic_load(&mp_shim.mirrors) && mp_memory_find(p, &range) && range.mirrored) {
-		if (range.kind != MP_MANAGED || range.base != p)
+		if (range.kind != MP_MANAGED || range.base != p || p < mp_shim.window_base ||
+		    granule_of(p) >= ngranules)
 			return CUDA_ERROR_INVALID_VALUE;
 		mp_mirror_end(t, p, false);
 	}

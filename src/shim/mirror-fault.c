@@ -20,6 +20,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #define READ_LEAST  16u	  /* pages of a window: 64 KiB */
@@ -28,6 +29,8 @@
 #define PIECES_MOST 32u
 #define ASKS_MOST   32u
 #define TEND_NS	    1000000
+#define WAIT_STEP_NS 50000
+#define WAIT_MOST_NS 2000000000ull
 
 static struct sigaction before; /* the program's handler, or the default */
 static __thread bool chaining;
@@ -320,6 +323,36 @@ static void piece_end(const struct piece *p)
 	mp_mirror_protect(m, p->from, p->to, PROT_READ);
 }
 
+/*
+ * Managed memory is the device's while work is under way, and who touches it then waits for that
+ * work, as if it had been synchronised with: what both sides add to comes out right.  Not for ever,
+ * since a kernel may be waiting for the program.
+ */
+static bool patient(const struct mp_mirror *m)
+{
+	return !m->impatient && (m->kind == MP_MIRROR_MANAGED || m->kind == MP_MIRROR_VARIABLE) &&
+	       pending(m);
+}
+
+/* `mirrors` is held, and let go meanwhile: the mirror at this address may be another one then. */
+static void patience(struct mp_thread *t, uint64_t addr)
+{
+	struct timespec step = {.tv_nsec = WAIT_STEP_NS};
+	uint64_t end = mp_now_ns() + WAIT_MOST_NS;
+	struct mp_mirror *m;
+
+	while ((m = mp_mirror_at(addr)) && patient(m) && !atomic_load(&mp_shim.rpc->lost)) {
+		if (mp_now_ns() > end) {
+			m->impatient = true;
+			return;
+		}
+		pthread_mutex_unlock(&mp_mirrors);
+		mp_ask_progress(t);
+		nanosleep(&step, NULL);
+		pthread_mutex_lock(&mp_mirrors);
+	}
+}
+
 /* `mirrors` is held, and let go meanwhile.  m is not busy, the page is absent. */
 static void bring(struct mp_thread *t, struct mp_mirror *m, size_t page)
 {
@@ -399,6 +432,8 @@ static bool resolve(uint64_t addr, bool write)
 	size_t page;
 
 	pthread_mutex_lock(&mp_mirrors);
+	if (t && (m = mp_mirror_at(addr)) && absent(m, (addr - m->host) / MP_PAGE) && patient(m))
+		patience(t, addr);
 	while ((m = mp_mirror_at(addr)) && m->busy && !alone)
 		pthread_cond_wait(&mp_mirrors_idle, &mp_mirrors);
 	if (m) {

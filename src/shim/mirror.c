@@ -433,6 +433,8 @@ void mp_mirror_end(struct mp_thread *t, uint64_t host, bool keep)
 		m->busy = true; /* writers wait */
 		mp_mirror_protect(m, 0, m->pages, PROT_READ);
 		unadopt(m);
+	} else if (m && m->kind == MP_MIRROR_VARIABLE) {
+		munmap((void *)m->host, m->pages * MP_PAGE); /* not an address of the window */
 	} else if (m) {
 		mmap((void *)m->host, m->pages * MP_PAGE, PROT_NONE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
@@ -856,6 +858,7 @@ void mp_mirror_tend(struct mp_thread *t)
 void mp_mirror_passed(void)
 {
 	struct mp_mirror *m, *next;
+	bool merge;
 	size_t i, k;
 
 	pthread_mutex_lock(&mp_mirrors);
@@ -867,6 +870,7 @@ void mp_mirror_passed(void)
 			m->passed = true;
 			continue;
 		}
+		merge = false;
 		for (i = 0; i < m->pages; i = k + 1) {
 			for (k = i; k < m->pages; k++)
 				if (m->state[k] == MP_PAGE_CLEAN) {
@@ -874,11 +878,15 @@ void mp_mirror_passed(void)
 					m->hosted--;
 				} else if (m->state[k] == MP_PAGE_DIRTY && m->twins && *mp_mirror_twin(m, k)) {
 					m->state[k] = MP_PAGE_MERGE;
+					merge = true;
 				} else {
+					merge |= m->state[k] == MP_PAGE_MERGE;
 					break;
 				}
 			mp_mirror_protect(m, i, k, PROT_NONE);
 		}
+		if (merge) /* mp_mirror_tend() sends them, whether or not the program comes back */
+			continue;
 		m->provisional = false;
 		atomic_fetch_sub(&mp_shim.provisional, 1);
 		if (!m->hosted)

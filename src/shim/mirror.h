@@ -76,6 +76,7 @@ struct mp_mirror {
 	bool busy;	     /* its bytes are on their way */
 	bool provisional;    /* pages were fetched or written while work was under way */
 	bool passed;	     /* work completed while it was busy */
+	bool impatient;	     /* waiting for work to end did not pay: mirror-fault.c */
 	bool listed;	     /* among those with hosted pages */
 	struct mp_mirror *next_hosted, **prev_hosted;
 	struct mp_twin *twins;

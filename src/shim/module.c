@@ -11,7 +11,7 @@
  * says that its binary is preserved), so that what may still have to travel is
  * copied and kept until READY.
  */
-#include "shim/shim.h"
+#include "shim/mirror.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -121,10 +121,22 @@ bool mp_module_address(uint64_t p)
 
 /* ---- Loading ---- */
 
+/* Managed variables end with their module. */
+static void managed_end(struct mp_load *l)
+{
+	struct mp_mirror m;
+	uint32_t i;
+
+	for (i = 0; i < l->reply.variables_count; i++)
+		if (mp_mirror_find(l->reply.variables[i].address, &m) && m.kind == MP_MIRROR_VARIABLE)
+			mp_mirror_end(NULL, m.host, false);
+}
+
 static void load_free(struct mp_load *l)
 {
 	if (!l)
 		return;
+	managed_end(l);
 	mp_arena_fini(&l->arena);
 	mp_buf_fini(&l->built);
 	free(l->own_copy);
@@ -717,10 +729,54 @@ CUresult mp_module_kernel(struct mp_module *m, size_t i, CUfunction *ret)
 	return function_name(t, f);
 }
 
+/* The module is there: from its answer, or asked for when it was loaded before there was a context. */
+static CUresult variable_place(struct mp_thread *t, enum mp_call call, struct mp_module *m,
+			       const char *name, uint64_t *ret_at, uint64_t *ret_size)
+{
+	struct mp_msg_library_variable q = {.library = m->head.id, .name = name};
+	const struct mp_rep_module_load *have = &m->load->reply;
+	struct mp_rep_library_variable reply;
+	struct mp_answer a;
+	struct mp_out o;
+	CUresult r;
+	uint32_t i;
+
+	for (i = 0; i < have->variables_count; i++) {
+		uint32_t at = have->variables[i].name;
+
+		if (at >= have->names_len ||
+		    strncmp((const char *)have->names + at, name, have->names_len - at))
+			continue;
+		*ret_at = have->variables[i].address;
+		*ret_size = have->variables[i].size;
+		return CUDA_SUCCESS;
+	}
+	if (m->ctx || !t->ctx)
+		return CUDA_ERROR_NOT_FOUND;
+	r = MP_PUT(&o, t, MP_REC_library_variable, library_variable, &q, t->ctx->head.id);
+	if (r)
+		return r;
+	o.call = call;
+	r = mp_out_ask(&o, &a);
+	if (!r && mp_get_rep_library_variable(a.own_data, a.size, &reply))
+		r = CUDA_ERROR_UNKNOWN;
+	free(a.own_data);
+	if (r)
+		return r;
+	*ret_at = reply.address;
+	*ret_size = reply.size;
+	pthread_mutex_lock(&loads);
+	low = *ret_at < low ? *ret_at : low;
+	high = *ret_at + *ret_size > high ? *ret_at + *ret_size : high;
+	pthread_mutex_unlock(&loads);
+	return CUDA_SUCCESS;
+}
+
 CUresult mp_func_global(struct mp_thread *t, enum mp_call call, struct mp_module *m,
 			const char *name, CUdeviceptr *dptr, size_t *bytes)
 {
 	const struct mp_load *l;
+	uint64_t at, size;
 	CUresult r;
 	size_t i;
 
@@ -735,19 +791,16 @@ CUresult mp_func_global(struct mp_thread *t, enum mp_call call, struct mp_module
 	r = mp_module_wait(t, call, m);
 	if (r)
 		return r;
-	for (i = 0; i < l->reply.variables_count; i++) {
-		uint32_t at = l->reply.variables[i].name;
-
-		if (at >= l->reply.names_len ||
-		    strncmp((const char *)l->reply.names + at, name, l->reply.names_len - at))
-			continue;
-		if (dptr)
-			*dptr = l->reply.variables[i].address;
-		if (bytes)
-			*bytes = l->reply.variables[i].size;
-		return CUDA_SUCCESS;
-	}
-	return CUDA_ERROR_NOT_FOUND;
+	r = variable_place(t, call, m, name, &at, &size);
+	if (!r && l->contents.variables[i].space == MP_SPACE_MANAGED)
+		r = mp_mirror_variable(t, t->ctx, at, size);
+	if (r)
+		return r;
+	if (dptr)
+		*dptr = at;
+	if (bytes)
+		*bytes = size;
+	return CUDA_SUCCESS;
 }
 
 CUresult mp_shim_cuModuleGetGlobal_v2(CUdeviceptr *dptr, size_t *bytes, CUmodule module,
@@ -932,12 +985,12 @@ CUresult mp_shim_cuLibraryGetManaged(CUdeviceptr *dptr, size_t *bytes, CUlibrary
 
 	if (r)
 		return r;
-	if (!name)
+	if (!name || (!dptr && !bytes))
 		return CUDA_ERROR_INVALID_VALUE;
 	c = &m->load->contents;
 	for (i = 0; i < c->nvariables; i++)
 		if (c->variables[i].space == MP_SPACE_MANAGED && !strcmp(c->variables[i].name, name))
-			return mp_refused(MP_CALL_cuLibraryGetManaged);
+			return mp_func_global(t, MP_CALL_cuLibraryGetManaged, m, name, dptr, bytes);
 	return CUDA_ERROR_NOT_FOUND;
 }
 

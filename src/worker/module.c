@@ -135,6 +135,9 @@ static void find_variables(struct mp_worker *w, struct load *l)
 			e = w->drv.cuLibraryGetGlobal(&at, &size, l->out_library, p);
 		else if (l->out_module && w->drv.cuModuleGetGlobal_v2)
 			e = w->drv.cuModuleGetGlobal_v2(&at, &size, l->out_module, p);
+		/* Managed variables are the library's in all contexts, and before there is one. */
+		if (e && l->out_library && w->drv.cuLibraryGetManaged)
+			e = w->drv.cuLibraryGetManaged(&at, &size, l->out_library, p);
 		if (e)
 			continue;
 		v->name = (uint32_t)l->names.len;
@@ -506,4 +509,22 @@ CUresult mp_do_function_info(struct mp_job *job, const struct mp_msg_function_in
 	r->values = values;
 	r->values_count = CU_FUNC_ATTRIBUTE_MAX;
 	return CUDA_SUCCESS;
+}
+
+CUresult mp_do_library_variable(struct mp_job *job, const struct mp_msg_library_variable *m,
+				struct mp_rep_library_variable *r)
+{
+	CUdeviceptr at = 0;
+	size_t size = 0;
+	void *lib;
+	CUresult e = mp_job_get(job, MP_KIND_library, m->library, &lib);
+
+	if (e || !lib || !m->name)
+		return e ? e : CUDA_ERROR_INVALID_VALUE;
+	if (!job->w->drv.cuLibraryGetGlobal)
+		return CUDA_ERROR_NOT_SUPPORTED;
+	e = job->w->drv.cuLibraryGetGlobal(&at, &size, lib, m->name);
+	r->address = at;
+	r->size = size;
+	return e;
 }

@@ -374,12 +374,86 @@ static void asked(void)
 	SAY(cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, DEV(p)));
 }
 
+static const char variables_ptx[] =
+	".version 7.0\n.target sm_75\n.address_size 64\n"
+	".visible .global .attribute(.managed) .align 4 .u32 both[2000] = {5, 6, 7};\n"
+	".visible .global .align 4 .u32 alone = 30;\n"
+	".visible .global .attribute(.managed) .align 8 .u64 wide;\n"
+	".visible .entry add(.param .u32 n)\n{\n"
+	"	.reg .b32 %r<5>;\n	.reg .b64 %rd<4>;\n"
+	"	ld.param.u32 %r1, [n];\n	ld.global.u32 %r2, [both];\n	add.u32 %r2, %r2, %r1;\n"
+	"	st.global.u32 [both+4], %r2;\n	ld.global.u32 %r3, [alone];\n"
+	"	st.global.u32 [both+7996], %r3;\n	ld.global.u64 %rd1, [wide];\n"
+	"	add.u64 %rd1, %rd1, 1;\n	st.global.u64 [wide], %rd1;\n	ret;\n}\n";
+
+/* Managed variables of a library that was loaded before there was a context. */
+static void library(CUlibrary lib, unsigned *both, unsigned long long *wide)
+{
+	CUdeviceptr alone;
+	size_t size;
+	CUkernel k;
+	unsigned n = 10, is = 0, i;
+	void *params[] = {&n};
+
+	MUST(cuLibraryGetKernel(&k, lib, "add"));
+	SAY(cuLibraryGetGlobal(&alone, &size, lib, "alone"));
+	call_line("at first %u %u %u %u", both[0], both[2], both[1999], (unsigned)*wide);
+	MUST(cuMemsetD32(alone, 31, 1));
+	for (i = 0; i < 3; i++) {
+		both[0] += i;
+		MUST(cuLaunchKernel((CUfunction)k, 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL));
+		MUST(cuCtxSynchronize());
+		call_line("then %u %u %u %u", both[0], both[1], both[1999], (unsigned)*wide);
+	}
+	MUST(cuPointerGetAttribute(&is, CU_POINTER_ATTRIBUTE_IS_MANAGED, DEV(both)));
+	call_line("managed %u", is);
+	SAY(cuMemFree(DEV(both)));
+	SAY(cuLibraryGetManaged(NULL, &size, lib, "alone"));
+	SAY(cuLibraryUnload(lib));
+}
+
+static void module(void)
+{
+	CUdeviceptr p, w;
+	size_t size;
+	CUmodule m;
+	CUfunction f;
+	unsigned n = 3, *both;
+	void *params[] = {&n};
+
+	MUST(cuModuleLoadData(&m, variables_ptx));
+	MUST(cuModuleGetFunction(&f, m, "add"));
+	MUST(cuModuleGetGlobal(&p, &size, m, "both"));
+	MUST(cuModuleGetGlobal(&w, NULL, m, "wide"));
+	both = (unsigned *)p;
+	call_line("module %zu: %u", size, both[1]);
+	both[0] = 100;
+	MUST(cuMemsetD8(w, 0, 8));
+	MUST(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL));
+	MUST(cuCtxSynchronize());
+	call_line("module: %u %u %u", both[1], both[1999], *(unsigned *)w);
+	MUST(cuModuleUnload(m));
+}
+
 int main(void)
 {
-	CUcontext ctx = call_begin();
+	unsigned long long *wide;
+	unsigned *both;
+	CUlibrary lib;
+	CUcontext ctx;
 	static const size_t sizes[] = {64, 4096, 5000, 65536, 100000, 2097152, 3000000};
 	unsigned i;
+	size_t size;
 
+	MUST(cuInit(0));
+	MUST(cuLibraryLoadData(&lib, variables_ptx, NULL, NULL, 0, NULL, NULL, 0));
+	SAY(cuLibraryGetManaged((CUdeviceptr *)&both, &size, lib, "both"));
+	SAY(cuLibraryGetManaged((CUdeviceptr *)&wide, NULL, lib, "wide"));
+	SAY(cuLibraryGetManaged((CUdeviceptr *)&wide, NULL, lib, "nobody"));
+	MUST(cuLibraryGetManaged((CUdeviceptr *)&wide, NULL, lib, "wide"));
+	ctx = call_begin();
+	library(lib, both, wide);
+	module();
 	for (i = 0; i < COUNT(sizes); i++)
 		turns(sizes[i]);
 	walks();
