@@ -262,6 +262,7 @@ CUresult mp_shim_cuStreamEndCapture(CUstream h, CUgraph *ret)
 	struct mp_answer a;
 	struct mp_graph *g;
 	struct mp_out o;
+	struct mp_block_use *uses;
 	bool invalid, host;
 	uint32_t into;
 	CUresult r = stream_for(MP_CALL_cuStreamEndCapture, h, &t, &s);
@@ -290,19 +291,25 @@ CUresult mp_shim_cuStreamEndCapture(CUstream h, CUgraph *ret)
 		free(a.own_data);
 	}
 	host = c->host;
+	uses = c->blocks;
+	c->blocks = NULL;
 	invalid = end_note(c, s);
 	if (!r && invalid) {
 		/* The server does not know that it was spoilt: what it built goes away. */
 		if (!into)
 			mp_graph_destroy_quiet(t, g);
+		mp_blocks_drop(&uses, NULL);
 		return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
 	}
 	if (r) {
+		mp_blocks_drop(&uses, NULL);
 		if (!into)
 			mp_slot_waste(g);
 		return invalid ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : r;
 	}
 	g->host |= host;
+	(void)mp_blocks_copy(&g->blocks, &uses);
+	mp_blocks_drop(&uses, NULL);
 	*ret = (CUgraph)g;
 	return CUDA_SUCCESS;
 }

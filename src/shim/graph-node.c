@@ -1,32 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Nodes of graphs: added one-way with a handle invented here, their parameters
- * kept so that they can be asked for.
+ * kept so that they can be asked for.  Here: what all kinds have in common,
+ * kernels, children, empty nodes, and the call for any kind.
  */
-#include "shim/shim.h"
+#include "shim/graph-node.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "mp-convert.h"
 
-/* The beginning of every cuGraphAdd...Node. */
-struct adding {
-	struct mp_thread *t;
-	struct mp_graph *g;
-	struct mp_node *n;
-	const uint32_t *deps;
-	uint32_t *own_deps;
-	size_t ndeps;
-};
-
-static CUresult add_begin(struct adding *a, enum mp_call call, CUgraphNode *ret, CUgraph h,
+CUresult mp_adding_begin(struct mp_adding *a, enum mp_call call, CUgraphNode *ret, CUgraph h,
 			  const CUgraphNode *deps, size_t n, CUgraphNodeType type)
 {
 	const uint32_t *ids;
 	CUresult r = mp_enter(call, &a->t);
 
-	memset(&a->g, 0, sizeof(*a) - offsetof(struct adding, g));
+	memset(&a->g, 0, sizeof(*a) - offsetof(struct mp_adding, g));
 	if (r)
 		return r;
 	a->g = mp_graph_get(h);
@@ -57,7 +48,7 @@ static CUresult add_begin(struct adding *a, enum mp_call call, CUgraphNode *ret,
 }
 
 /* ... and the end: the node is the program's, or gone. */
-static CUresult add_end(struct adding *a, CUresult r, struct mp_out *o, CUgraphNode *ret)
+CUresult mp_adding_end(struct mp_adding *a, CUresult r, struct mp_out *o, CUgraphNode *ret)
 {
 	if (!r) {
 		a->n->ticket = o->ticket;
@@ -74,11 +65,47 @@ static CUresult add_end(struct adding *a, CUresult r, struct mp_out *o, CUgraphN
 	return CUDA_SUCCESS;
 }
 
-static uint32_t ctx_id(struct mp_thread *t, CUcontext h)
+uint32_t mp_node_ctx(struct mp_thread *t, CUcontext h)
 {
 	struct mp_ctx *c = h ? mp_ctx_find(h) : t->ctx;
 
 	return c ? c->head.id : t->ctx->head.id;
+}
+
+/* A node of this type; what a capture made is known only to the server. */
+CUresult mp_node_of(enum mp_call call, CUgraphNode h, CUgraphNodeType type, bool known,
+			 struct mp_thread **t, struct mp_node **ret)
+{
+	struct mp_node *n = mp_node_get(h);
+	CUgraphNodeType is;
+	CUresult r = mp_enter(call, t);
+
+	if (r)
+		return r;
+	if (!n)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (!n->typed && (r = mp_shim_cuGraphNodeGetType(h, &is)))
+		return r;
+	if (n->type != type)
+		return CUDA_ERROR_INVALID_VALUE;
+	if (known && !n->known)
+		return mp_refused(call);
+	*ret = n;
+	return CUDA_SUCCESS;
+}
+
+/* Executable graph and node of a change. */
+CUresult mp_node_in_exec(enum mp_call call, CUgraphExec x, CUgraphNode h, CUgraphNodeType type,
+			  struct mp_thread **t, uint32_t *exec, struct mp_node **n)
+{
+	struct mp_exec *e = mp_object(x, MP_KIND_exec);
+	CUresult r = mp_node_of(call, h, type, false, t, n);
+
+	if (!r && !e)
+		r = CUDA_ERROR_INVALID_VALUE;
+	if (!r)
+		*exec = e->head.id;
+	return r;
 }
 
 /* ---- Kernels ---- */
@@ -124,10 +151,10 @@ CUresult mp_shim_cuGraphAddKernelNode_v2(CUgraphNode *ret, CUgraph h, const CUgr
 					 size_t n, const CUDA_KERNEL_NODE_PARAMS *p)
 {
 	struct mp_msg_cuGraphAddKernelNode_v2 m;
-	struct adding a;
+	struct mp_adding a;
 	struct mp_func *f;
 	struct mp_out o;
-	CUresult r = add_begin(&a, MP_CALL_cuGraphAddKernelNode_v2, ret, h, deps, n,
+	CUresult r = mp_adding_begin(&a, MP_CALL_cuGraphAddKernelNode_v2, ret, h, deps, n,
 			       CU_GRAPH_NODE_TYPE_KERNEL);
 
 	if (r)
@@ -140,11 +167,11 @@ CUresult mp_shim_cuGraphAddKernelNode_v2(CUgraphNode *ret, CUgraph h, const CUgr
 		m.hGraph = a.g->head.id;
 		m.dependencies = a.deps;
 		m.dependencies_count = (uint32_t)n;
-		m.ctx = ctx_id(a.t, p->ctx);
+		m.ctx = mp_node_ctx(a.t, p->ctx);
 		r = MP_PUT(&o, a.t, MP_CALL_cuGraphAddKernelNode_v2, cuGraphAddKernelNode_v2, &m,
 			   a.t->ctx->head.id);
 	}
-	return add_end(&a, r, &o, ret);
+	return mp_adding_end(&a, r, &o, ret);
 }
 
 static CUDA_KERNEL_NODE_PARAMS kernel_v2(const CUDA_KERNEL_NODE_PARAMS_v1 *p)
@@ -167,33 +194,11 @@ CUresult mp_shim_cuGraphAddKernelNode(CUgraphNode *ret, CUgraph h, const CUgraph
 	return mp_shim_cuGraphAddKernelNode_v2(ret, h, deps, n, &v);
 }
 
-/* A node of this type; what a capture made is known only to the server. */
-static CUresult node_get(enum mp_call call, CUgraphNode h, CUgraphNodeType type, bool known,
-			 struct mp_thread **t, struct mp_node **ret)
-{
-	struct mp_node *n = mp_node_get(h);
-	CUgraphNodeType is;
-	CUresult r = mp_enter(call, t);
-
-	if (r)
-		return r;
-	if (!n)
-		return CUDA_ERROR_INVALID_VALUE;
-	if (!n->typed && (r = mp_shim_cuGraphNodeGetType(h, &is)))
-		return r;
-	if (n->type != type)
-		return CUDA_ERROR_INVALID_VALUE;
-	if (known && !n->known)
-		return mp_refused(call);
-	*ret = n;
-	return CUDA_SUCCESS;
-}
-
 CUresult mp_shim_cuGraphKernelNodeGetParams_v2(CUgraphNode h, CUDA_KERNEL_NODE_PARAMS *p)
 {
 	struct mp_thread *t;
 	struct mp_node *n;
-	CUresult r = node_get(MP_CALL_cuGraphKernelNodeGetParams_v2, h, CU_GRAPH_NODE_TYPE_KERNEL, true,
+	CUresult r = mp_node_of(MP_CALL_cuGraphKernelNodeGetParams_v2, h, CU_GRAPH_NODE_TYPE_KERNEL, true,
 			      &t, &n);
 
 	if (r)
@@ -233,7 +238,7 @@ CUresult mp_shim_cuGraphKernelNodeSetParams_v2(CUgraphNode h, const CUDA_KERNEL_
 	struct mp_node *n;
 	struct mp_func *f;
 	struct mp_out o;
-	CUresult r = node_get(MP_CALL_cuGraphKernelNodeSetParams_v2, h, CU_GRAPH_NODE_TYPE_KERNEL,
+	CUresult r = mp_node_of(MP_CALL_cuGraphKernelNodeSetParams_v2, h, CU_GRAPH_NODE_TYPE_KERNEL,
 			      false, &t, &n);
 
 	if (!r)
@@ -243,7 +248,7 @@ CUresult mp_shim_cuGraphKernelNodeSetParams_v2(CUgraphNode h, const CUDA_KERNEL_
 	if (r)
 		return r;
 	m.hNode = n->head.id;
-	m.ctx = ctx_id(t, p->ctx);
+	m.ctx = mp_node_ctx(t, p->ctx);
 	return MP_SEND(&o, t, MP_CALL_cuGraphKernelNodeSetParams_v2, cuGraphKernelNodeSetParams_v2, &m,
 		       t->ctx->head.id);
 }
@@ -258,20 +263,6 @@ CUresult mp_shim_cuGraphKernelNodeSetParams(CUgraphNode h, const CUDA_KERNEL_NOD
 	return mp_shim_cuGraphKernelNodeSetParams_v2(h, &v);
 }
 
-/* Executable graph and node of a change. */
-static CUresult exec_node(enum mp_call call, CUgraphExec x, CUgraphNode h, CUgraphNodeType type,
-			  struct mp_thread **t, uint32_t *exec, struct mp_node **n)
-{
-	struct mp_exec *e = mp_object(x, MP_KIND_exec);
-	CUresult r = node_get(call, h, type, false, t, n);
-
-	if (!r && !e)
-		r = CUDA_ERROR_INVALID_VALUE;
-	if (!r)
-		*exec = e->head.id;
-	return r;
-}
-
 CUresult mp_shim_cuGraphExecKernelNodeSetParams_v2(CUgraphExec x, CUgraphNode h,
 						   const CUDA_KERNEL_NODE_PARAMS *p)
 {
@@ -280,7 +271,7 @@ CUresult mp_shim_cuGraphExecKernelNodeSetParams_v2(CUgraphExec x, CUgraphNode h,
 	struct mp_node *n;
 	struct mp_func *f;
 	struct mp_out o;
-	CUresult r = exec_node(MP_CALL_cuGraphExecKernelNodeSetParams_v2, x, h,
+	CUresult r = mp_node_in_exec(MP_CALL_cuGraphExecKernelNodeSetParams_v2, x, h,
 			       CU_GRAPH_NODE_TYPE_KERNEL, &t, &m.hGraphExec, &n);
 
 	if (!r)
@@ -288,7 +279,7 @@ CUresult mp_shim_cuGraphExecKernelNodeSetParams_v2(CUgraphExec x, CUgraphNode h,
 	if (r)
 		return r;
 	m.hNode = n->head.id;
-	m.ctx = ctx_id(t, p->ctx);
+	m.ctx = mp_node_ctx(t, p->ctx);
 	return MP_SEND(&o, t, MP_CALL_cuGraphExecKernelNodeSetParams_v2,
 		       cuGraphExecKernelNodeSetParams_v2, &m, t->ctx->head.id);
 }
@@ -311,7 +302,7 @@ CUresult mp_shim_cuGraphKernelNodeSetAttribute(CUgraphNode h, CUkernelNodeAttrID
 	struct mp_thread *t;
 	struct mp_node *n;
 	struct mp_out o;
-	CUresult r = node_get(MP_CALL_cuGraphKernelNodeSetAttribute, h, CU_GRAPH_NODE_TYPE_KERNEL, false,
+	CUresult r = mp_node_of(MP_CALL_cuGraphKernelNodeSetAttribute, h, CU_GRAPH_NODE_TYPE_KERNEL, false,
 			      &t, &n);
 
 	if (!r)
@@ -329,11 +320,11 @@ CUresult mp_shim_cuGraphKernelNodeCopyAttributes(CUgraphNode dst, CUgraphNode sr
 	struct mp_thread *t;
 	struct mp_node *d, *s;
 	struct mp_out o;
-	CUresult r = node_get(MP_CALL_cuGraphKernelNodeCopyAttributes, dst, CU_GRAPH_NODE_TYPE_KERNEL,
+	CUresult r = mp_node_of(MP_CALL_cuGraphKernelNodeCopyAttributes, dst, CU_GRAPH_NODE_TYPE_KERNEL,
 			      false, &t, &d);
 
 	if (!r)
-		r = node_get(MP_CALL_cuGraphKernelNodeCopyAttributes, src, CU_GRAPH_NODE_TYPE_KERNEL,
+		r = mp_node_of(MP_CALL_cuGraphKernelNodeCopyAttributes, src, CU_GRAPH_NODE_TYPE_KERNEL,
 			     false, &t, &s);
 	if (r)
 		return r;
@@ -343,330 +334,6 @@ CUresult mp_shim_cuGraphKernelNodeCopyAttributes(CUgraphNode dst, CUgraphNode sr
 		       &m, t->ctx->head.id);
 }
 
-/* ---- Copies ---- */
-
-/* What the launches of the graph will ask for or deliver. */
-static CUresult copy_host(struct mp_graph *g, uint64_t ticket, const struct mp_shape *shape, int host)
-{
-	int e = 0;
-
-	if (host == 1)
-		e = mp_pull_add(ticket, shape, true);
-	else if (host == 2)
-		e = mp_rpc_download_kept(mp_shim.rpc, ticket, shape);
-	if (host)
-		g->host = true;
-	return e ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS;
-}
-
-static CUresult copy_keep(struct mp_node *n, const CUDA_MEMCPY3D *p)
-{
-	CUDA_MEMCPY3D *keep = n->known ? n->p.own_copy : malloc(sizeof(*keep));
-
-	if (!keep)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	*keep = *p;
-	n->p.own_copy = keep;
-	n->known = true;
-	return CUDA_SUCCESS;
-}
-
-CUresult mp_shim_cuGraphAddMemcpyNode(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps, size_t n,
-				      const CUDA_MEMCPY3D *p, CUcontext ctx)
-{
-	struct mp_msg_cuGraphAddMemcpyNode m = {0};
-	struct mp_shape shape;
-	struct adding a;
-	struct mp_out o;
-	int host = 0;
-	CUresult r = add_begin(&a, MP_CALL_cuGraphAddMemcpyNode, ret, h, deps, n,
-			       CU_GRAPH_NODE_TYPE_MEMCPY);
-
-	if (r)
-		return r;
-	r = p ? mp_box(a.t, p, &m.copy, &shape, &host) : CUDA_ERROR_INVALID_VALUE;
-	if (!r && host == 3)
-		r = mp_refused(MP_CALL_cuGraphAddMemcpyNode);
-	if (!r)
-		r = copy_keep(a.n, p);
-	if (!r) {
-		m.phGraphNode = a.n->head.id;
-		m.hGraph = a.g->head.id;
-		m.dependencies = a.deps;
-		m.dependencies_count = (uint32_t)n;
-		m.srcHost = host == 1 ? (uintptr_t)shape.base : 0;
-		m.dstHost = host == 2 ? (uintptr_t)shape.base : 0;
-		m.ctx = ctx_id(a.t, ctx);
-		r = MP_PUT(&o, a.t, MP_CALL_cuGraphAddMemcpyNode, cuGraphAddMemcpyNode, &m,
-			   a.t->ctx->head.id);
-		if (!r && copy_host(a.g, o.ticket, &shape, host))
-			mp_rpc_lose(mp_shim.rpc, CUDA_ERROR_OUT_OF_MEMORY, "no memory for a copy");
-	}
-	return add_end(&a, r, &o, ret);
-}
-
-CUresult mp_shim_cuGraphMemcpyNodeGetParams(CUgraphNode h, CUDA_MEMCPY3D *p)
-{
-	struct mp_thread *t;
-	struct mp_node *n;
-	CUresult r = node_get(MP_CALL_cuGraphMemcpyNodeGetParams, h, CU_GRAPH_NODE_TYPE_MEMCPY, true, &t,
-			      &n);
-
-	if (r)
-		return r;
-	if (!p)
-		return CUDA_ERROR_INVALID_VALUE;
-	*p = *n->p.own_copy;
-	return CUDA_SUCCESS;
-}
-
-/* The host end may not change: the server has it by the ticket of the node's record. */
-static CUresult copy_same(struct mp_thread *t, struct mp_node *n, const CUDA_MEMCPY3D *p,
-			  struct mp_copy3d *c, enum mp_call call)
-{
-	struct mp_shape now, was;
-	struct mp_copy3d old;
-	int host, had;
-	CUresult r = p ? mp_box(t, p, c, &now, &host) : CUDA_ERROR_INVALID_VALUE;
-
-	if (!r)
-		r = mp_box(t, n->p.own_copy, &old, &was, &had);
-	if (r)
-		return r;
-	if (host != had || (host && memcmp(&now, &was, sizeof(now))))
-		return mp_refused(call);
-	return CUDA_SUCCESS;
-}
-
-CUresult mp_shim_cuGraphMemcpyNodeSetParams(CUgraphNode h, const CUDA_MEMCPY3D *p)
-{
-	struct mp_msg_cuGraphMemcpyNodeSetParams m = {0};
-	struct mp_thread *t;
-	struct mp_node *n;
-	struct mp_out o;
-	CUresult r = node_get(MP_CALL_cuGraphMemcpyNodeSetParams, h, CU_GRAPH_NODE_TYPE_MEMCPY, true, &t,
-			      &n);
-
-	if (!r)
-		r = copy_same(t, n, p, &m.copy, MP_CALL_cuGraphMemcpyNodeSetParams);
-	if (!r)
-		r = copy_keep(n, p);
-	if (r)
-		return r;
-	m.hNode = n->head.id;
-	return MP_SEND(&o, t, MP_CALL_cuGraphMemcpyNodeSetParams, cuGraphMemcpyNodeSetParams, &m,
-		       t->ctx->head.id);
-}
-
-CUresult mp_shim_cuGraphExecMemcpyNodeSetParams(CUgraphExec x, CUgraphNode h, const CUDA_MEMCPY3D *p,
-						CUcontext ctx)
-{
-	struct mp_msg_cuGraphExecMemcpyNodeSetParams m = {0};
-	struct mp_thread *t;
-	struct mp_node *n;
-	struct mp_out o;
-	CUresult r = exec_node(MP_CALL_cuGraphExecMemcpyNodeSetParams, x, h, CU_GRAPH_NODE_TYPE_MEMCPY,
-			       &t, &m.hGraphExec, &n);
-
-	if (!r && !n->known)
-		r = mp_refused(MP_CALL_cuGraphExecMemcpyNodeSetParams);
-	if (!r)
-		r = copy_same(t, n, p, &m.copy, MP_CALL_cuGraphExecMemcpyNodeSetParams);
-	if (r)
-		return r;
-	m.hNode = n->head.id;
-	m.ctx = ctx_id(t, ctx);
-	return MP_SEND(&o, t, MP_CALL_cuGraphExecMemcpyNodeSetParams, cuGraphExecMemcpyNodeSetParams, &m,
-		       t->ctx->head.id);
-}
-
-/* ---- Memsets ---- */
-
-static CUresult memset_check(const CUDA_MEMSET_NODE_PARAMS *p)
-{
-	size_t row, all;
-
-	if (!p || (p->elementSize != 1 && p->elementSize != 2 && p->elementSize != 4) || !p->width ||
-	    !p->height || p->dst % p->elementSize || !mp_mul(p->width, p->elementSize, &row) ||
-	    !mp_mul(p->pitch, p->height - 1, &all) || !mp_add(all, row, &all) ||
-	    (p->height > 1 && p->pitch < row))
-		return CUDA_ERROR_INVALID_VALUE;
-	return mp_device_range(p->dst, all);
-}
-
-CUresult mp_shim_cuGraphAddMemsetNode(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps, size_t n,
-				      const CUDA_MEMSET_NODE_PARAMS *p, CUcontext ctx)
-{
-	struct mp_msg_cuGraphAddMemsetNode m;
-	struct adding a;
-	struct mp_out o;
-	CUresult r = add_begin(&a, MP_CALL_cuGraphAddMemsetNode, ret, h, deps, n,
-			       CU_GRAPH_NODE_TYPE_MEMSET);
-
-	if (r)
-		return r;
-	r = memset_check(p);
-	if (!r) {
-		a.n->p.memset = *p;
-		a.n->known = true;
-		m.phGraphNode = a.n->head.id;
-		m.hGraph = a.g->head.id;
-		m.dependencies = a.deps;
-		m.numDependencies = n;
-		mp_from_memset_node(&m.memsetParams, p);
-		m.ctx = ctx_id(a.t, ctx);
-		r = MP_PUT(&o, a.t, MP_CALL_cuGraphAddMemsetNode, cuGraphAddMemsetNode, &m,
-			   a.t->ctx->head.id);
-	}
-	return add_end(&a, r, &o, ret);
-}
-
-CUresult mp_shim_cuGraphMemsetNodeGetParams(CUgraphNode h, CUDA_MEMSET_NODE_PARAMS *p)
-{
-	struct mp_thread *t;
-	struct mp_node *n;
-	CUresult r = node_get(MP_CALL_cuGraphMemsetNodeGetParams, h, CU_GRAPH_NODE_TYPE_MEMSET, true, &t,
-			      &n);
-
-	if (r)
-		return r;
-	if (!p)
-		return CUDA_ERROR_INVALID_VALUE;
-	*p = n->p.memset;
-	return CUDA_SUCCESS;
-}
-
-CUresult mp_shim_cuGraphMemsetNodeSetParams(CUgraphNode h, const CUDA_MEMSET_NODE_PARAMS *p)
-{
-	struct mp_msg_cuGraphMemsetNodeSetParams m;
-	struct mp_thread *t;
-	struct mp_node *n;
-	struct mp_out o;
-	CUresult r = node_get(MP_CALL_cuGraphMemsetNodeSetParams, h, CU_GRAPH_NODE_TYPE_MEMSET, false,
-			      &t, &n);
-
-	if (!r)
-		r = memset_check(p);
-	if (r)
-		return r;
-	n->p.memset = *p;
-	n->known = true;
-	m.hNode = n->head.id;
-	mp_from_memset_node(&m.nodeParams, p);
-	return MP_SEND(&o, t, MP_CALL_cuGraphMemsetNodeSetParams, cuGraphMemsetNodeSetParams, &m,
-		       t->ctx->head.id);
-}
-
-CUresult mp_shim_cuGraphExecMemsetNodeSetParams(CUgraphExec x, CUgraphNode h,
-						const CUDA_MEMSET_NODE_PARAMS *p, CUcontext ctx)
-{
-	struct mp_msg_cuGraphExecMemsetNodeSetParams m;
-	struct mp_thread *t;
-	struct mp_node *n;
-	struct mp_out o;
-	CUresult r = exec_node(MP_CALL_cuGraphExecMemsetNodeSetParams, x, h, CU_GRAPH_NODE_TYPE_MEMSET,
-			       &t, &m.hGraphExec, &n);
-
-	if (!r)
-		r = memset_check(p);
-	if (r)
-		return r;
-	m.hNode = n->head.id;
-	mp_from_memset_node(&m.memsetParams, p);
-	m.ctx = ctx_id(t, ctx);
-	return MP_SEND(&o, t, MP_CALL_cuGraphExecMemsetNodeSetParams, cuGraphExecMemsetNodeSetParams, &m,
-		       t->ctx->head.id);
-}
-
-/* ---- Host functions ---- */
-
-CUresult mp_shim_cuGraphAddHostNode(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps, size_t n,
-				    const CUDA_HOST_NODE_PARAMS *p)
-{
-	struct mp_msg_cuGraphAddHostNode m = {0};
-	struct adding a;
-	struct mp_out o;
-	CUresult r = add_begin(&a, MP_CALL_cuGraphAddHostNode, ret, h, deps, n, CU_GRAPH_NODE_TYPE_HOST);
-
-	if (r)
-		return r;
-	r = p && p->fn ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-	if (!r && !(m.fn = mp_hostcall_new(p->fn, p->userData, NULL, NULL, true)))
-		r = CUDA_ERROR_OUT_OF_MEMORY;
-	if (!r) {
-		a.n->p.host = *p;
-		a.n->known = true;
-		a.g->host = true;
-		m.phGraphNode = a.n->head.id;
-		m.hGraph = a.g->head.id;
-		m.dependencies = a.deps;
-		m.dependencies_count = (uint32_t)n;
-		r = MP_PUT(&o, a.t, MP_CALL_cuGraphAddHostNode, cuGraphAddHostNode, &m,
-			   a.t->ctx->head.id);
-	}
-	return add_end(&a, r, &o, ret);
-}
-
-CUresult mp_shim_cuGraphHostNodeGetParams(CUgraphNode h, CUDA_HOST_NODE_PARAMS *p)
-{
-	struct mp_thread *t;
-	struct mp_node *n;
-	CUresult r =
-		node_get(MP_CALL_cuGraphHostNodeGetParams, h, CU_GRAPH_NODE_TYPE_HOST, true, &t, &n);
-
-	if (r)
-		return r;
-	if (!p)
-		return CUDA_ERROR_INVALID_VALUE;
-	*p = n->p.host;
-	return CUDA_SUCCESS;
-}
-
-CUresult mp_shim_cuGraphHostNodeSetParams(CUgraphNode h, const CUDA_HOST_NODE_PARAMS *p)
-{
-	struct mp_msg_cuGraphHostNodeSetParams m = {0};
-	struct mp_thread *t;
-	struct mp_node *n;
-	struct mp_out o;
-	CUresult r =
-		node_get(MP_CALL_cuGraphHostNodeSetParams, h, CU_GRAPH_NODE_TYPE_HOST, false, &t, &n);
-
-	if (r)
-		return r;
-	if (!p || !p->fn)
-		return CUDA_ERROR_INVALID_VALUE;
-	m.fn = mp_hostcall_new(p->fn, p->userData, NULL, NULL, true);
-	if (!m.fn)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	n->p.host = *p;
-	n->known = true;
-	m.hNode = n->head.id;
-	return MP_SEND(&o, t, MP_CALL_cuGraphHostNodeSetParams, cuGraphHostNodeSetParams, &m,
-		       t->ctx->head.id);
-}
-
-CUresult mp_shim_cuGraphExecHostNodeSetParams(CUgraphExec x, CUgraphNode h,
-					      const CUDA_HOST_NODE_PARAMS *p)
-{
-	struct mp_msg_cuGraphExecHostNodeSetParams m = {0};
-	struct mp_thread *t;
-	struct mp_node *n;
-	struct mp_out o;
-	CUresult r = exec_node(MP_CALL_cuGraphExecHostNodeSetParams, x, h, CU_GRAPH_NODE_TYPE_HOST, &t,
-			       &m.hGraphExec, &n);
-
-	if (r)
-		return r;
-	if (!p || !p->fn)
-		return CUDA_ERROR_INVALID_VALUE;
-	m.fn = mp_hostcall_new(p->fn, p->userData, NULL, NULL, true);
-	if (!m.fn)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	m.hNode = n->head.id;
-	return MP_SEND(&o, t, MP_CALL_cuGraphExecHostNodeSetParams, cuGraphExecHostNodeSetParams, &m,
-		       t->ctx->head.id);
-}
-
 /* ---- Children, empty nodes, events ---- */
 
 CUresult mp_shim_cuGraphAddChildGraphNode(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps,
@@ -674,9 +341,9 @@ CUresult mp_shim_cuGraphAddChildGraphNode(CUgraphNode *ret, CUgraph h, const CUg
 {
 	struct mp_msg_cuGraphAddChildGraphNode m;
 	struct mp_graph *c = mp_graph_get(child);
-	struct adding a;
+	struct mp_adding a;
 	struct mp_out o;
-	CUresult r = add_begin(&a, MP_CALL_cuGraphAddChildGraphNode, ret, h, deps, n,
+	CUresult r = mp_adding_begin(&a, MP_CALL_cuGraphAddChildGraphNode, ret, h, deps, n,
 			       CU_GRAPH_NODE_TYPE_GRAPH);
 
 	if (r)
@@ -692,7 +359,7 @@ CUresult mp_shim_cuGraphAddChildGraphNode(CUgraphNode *ret, CUgraph h, const CUg
 		r = MP_PUT(&o, a.t, MP_CALL_cuGraphAddChildGraphNode, cuGraphAddChildGraphNode, &m,
 			   a.t->ctx->head.id);
 	}
-	return add_end(&a, r, &o, ret);
+	return mp_adding_end(&a, r, &o, ret);
 }
 
 CUresult mp_shim_cuGraphChildGraphNodeGetGraph(CUgraphNode h, CUgraph *ret)
@@ -702,7 +369,7 @@ CUresult mp_shim_cuGraphChildGraphNodeGetGraph(CUgraphNode h, CUgraph *ret)
 	struct mp_thread *t;
 	struct mp_node *n;
 	struct mp_out o;
-	CUresult r = node_get(MP_CALL_cuGraphChildGraphNodeGetGraph, h, CU_GRAPH_NODE_TYPE_GRAPH, false,
+	CUresult r = mp_node_of(MP_CALL_cuGraphChildGraphNodeGetGraph, h, CU_GRAPH_NODE_TYPE_GRAPH, false,
 			      &t, &n);
 
 	if (r)
@@ -737,7 +404,7 @@ CUresult mp_shim_cuGraphExecChildGraphNodeSetParams(CUgraphExec x, CUgraphNode h
 	struct mp_thread *t;
 	struct mp_node *n;
 	struct mp_out o;
-	CUresult r = exec_node(MP_CALL_cuGraphExecChildGraphNodeSetParams, x, h,
+	CUresult r = mp_node_in_exec(MP_CALL_cuGraphExecChildGraphNodeSetParams, x, h,
 			       CU_GRAPH_NODE_TYPE_GRAPH, &t, &m.hGraphExec, &n);
 
 	if (r)
@@ -753,10 +420,10 @@ CUresult mp_shim_cuGraphExecChildGraphNodeSetParams(CUgraphExec x, CUgraphNode h
 CUresult mp_shim_cuGraphAddEmptyNode(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps, size_t n)
 {
 	struct mp_msg_cuGraphAddEmptyNode m;
-	struct adding a;
+	struct mp_adding a;
 	struct mp_out o;
 	CUresult r =
-		add_begin(&a, MP_CALL_cuGraphAddEmptyNode, ret, h, deps, n, CU_GRAPH_NODE_TYPE_EMPTY);
+		mp_adding_begin(&a, MP_CALL_cuGraphAddEmptyNode, ret, h, deps, n, CU_GRAPH_NODE_TYPE_EMPTY);
 
 	if (r)
 		return r;
@@ -765,95 +432,8 @@ CUresult mp_shim_cuGraphAddEmptyNode(CUgraphNode *ret, CUgraph h, const CUgraphN
 	m.dependencies = a.deps;
 	m.numDependencies = n;
 	r = MP_PUT(&o, a.t, MP_CALL_cuGraphAddEmptyNode, cuGraphAddEmptyNode, &m, a.t->ctx->head.id);
-	return add_end(&a, r, &o, ret);
+	return mp_adding_end(&a, r, &o, ret);
 }
-
-#define EVENT_NODE(Kind, TYPE)                                                                     \
-	CUresult mp_shim_cuGraphAddEvent##Kind##Node(CUgraphNode *ret, CUgraph h,                  \
-						     const CUgraphNode *deps, size_t n,            \
-						     CUevent event)                                \
-	{                                                                                          \
-		struct mp_msg_cuGraphAddEvent##Kind##Node m;                                       \
-		struct mp_event *e = mp_object(event, MP_KIND_event);                              \
-		struct adding a;                                                                   \
-		struct mp_out o;                                                                   \
-		CUresult r = add_begin(&a, MP_CALL_cuGraphAddEvent##Kind##Node, ret, h, deps, n,   \
-				       TYPE);                                                      \
-                                                                                                   \
-		if (r)                                                                             \
-			return r;                                                                  \
-		r = e ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;                                   \
-		if (!r) {                                                                          \
-			a.n->p.event = event;                                                      \
-			a.n->known = true;                                                         \
-			m.phGraphNode = a.n->head.id;                                              \
-			m.hGraph = a.g->head.id;                                                   \
-			m.dependencies = a.deps;                                                   \
-			m.numDependencies = n;                                                     \
-			m.event = e->head.id;                                                      \
-			r = MP_PUT(&o, a.t, MP_CALL_cuGraphAddEvent##Kind##Node,                   \
-				   cuGraphAddEvent##Kind##Node, &m, a.t->ctx->head.id);            \
-		}                                                                                  \
-		return add_end(&a, r, &o, ret);                                                    \
-	}                                                                                          \
-	CUresult mp_shim_cuGraphEvent##Kind##NodeGetEvent(CUgraphNode h, CUevent *ret)             \
-	{                                                                                          \
-		struct mp_thread *t;                                                               \
-		struct mp_node *n;                                                                 \
-		CUresult r = node_get(MP_CALL_cuGraphEvent##Kind##NodeGetEvent, h, TYPE, true, &t, \
-				      &n);                                                         \
-                                                                                                   \
-		if (r)                                                                             \
-			return r;                                                                  \
-		if (!ret)                                                                          \
-			return CUDA_ERROR_INVALID_VALUE;                                           \
-		*ret = n->p.event;                                                                 \
-		return CUDA_SUCCESS;                                                               \
-	}                                                                                          \
-	CUresult mp_shim_cuGraphEvent##Kind##NodeSetEvent(CUgraphNode h, CUevent event)            \
-	{                                                                                          \
-		struct mp_msg_cuGraphEvent##Kind##NodeSetEvent m;                                  \
-		struct mp_event *e = mp_object(event, MP_KIND_event);                              \
-		struct mp_thread *t;                                                               \
-		struct mp_node *n;                                                                 \
-		struct mp_out o;                                                                   \
-		CUresult r = node_get(MP_CALL_cuGraphEvent##Kind##NodeSetEvent, h, TYPE, false,    \
-				      &t, &n);                                                     \
-                                                                                                   \
-		if (r)                                                                             \
-			return r;                                                                  \
-		if (!e)                                                                            \
-			return CUDA_ERROR_INVALID_VALUE;                                           \
-		n->p.event = event;                                                                \
-		n->known = true;                                                                   \
-		m.hNode = n->head.id;                                                              \
-		m.event = e->head.id;                                                              \
-		return MP_SEND(&o, t, MP_CALL_cuGraphEvent##Kind##NodeSetEvent,                    \
-			       cuGraphEvent##Kind##NodeSetEvent, &m, t->ctx->head.id);             \
-	}                                                                                          \
-	CUresult mp_shim_cuGraphExecEvent##Kind##NodeSetEvent(CUgraphExec x, CUgraphNode h,        \
-							      CUevent event)                       \
-	{                                                                                          \
-		struct mp_msg_cuGraphExecEvent##Kind##NodeSetEvent m;                              \
-		struct mp_event *e = mp_object(event, MP_KIND_event);                              \
-		struct mp_thread *t;                                                               \
-		struct mp_node *n;                                                                 \
-		struct mp_out o;                                                                   \
-		CUresult r = exec_node(MP_CALL_cuGraphExecEvent##Kind##NodeSetEvent, x, h, TYPE,   \
-				       &t, &m.hGraphExec, &n);                                     \
-                                                                                                   \
-		if (r)                                                                             \
-			return r;                                                                  \
-		if (!e)                                                                            \
-			return CUDA_ERROR_INVALID_VALUE;                                           \
-		m.hNode = n->head.id;                                                              \
-		m.event = e->head.id;                                                              \
-		return MP_SEND(&o, t, MP_CALL_cuGraphExecEvent##Kind##NodeSetEvent,                \
-			       cuGraphExecEvent##Kind##NodeSetEvent, &m, t->ctx->head.id);         \
-	}
-
-EVENT_NODE(Record, CU_GRAPH_NODE_TYPE_EVENT_RECORD)
-EVENT_NODE(Wait, CU_GRAPH_NODE_TYPE_WAIT_EVENT)
 
 /* ---- Nodes in general ---- */
 

@@ -42,6 +42,8 @@ void mp_node_free(struct mp_node *n)
 		free(n->p.own_copy);
 	if (n->known && n->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC)
 		free(n->p.own_alloc);
+	if (n->typed && (n->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC || n->type == CU_GRAPH_NODE_TYPE_MEM_FREE))
+		mp_blocks_drop(&n->graph->blocks, n);
 	free(n->own_params);
 	mp_slot_free(n);
 }
@@ -56,6 +58,7 @@ void mp_graph_gone(struct mp_graph *g)
 		mp_node_free(n);
 	}
 	pthread_mutex_unlock(&lock);
+	mp_blocks_drop(&g->blocks, NULL);
 	mp_slot_free(g);
 }
 
@@ -205,6 +208,10 @@ CUresult mp_shim_cuGraphClone(CUgraph *ret, CUgraph h)
 	if (!c)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	c->host = g->host;
+	if (mp_blocks_copy(&c->blocks, &g->blocks)) {
+		mp_graph_gone(c);
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
 	m.phGraphClone = c->head.id;
 	m.originalGraph = g->head.id;
 	r = MP_SEND(&o, t, MP_CALL_cuGraphClone, cuGraphClone, &m, t->ctx->head.id);
@@ -285,6 +292,7 @@ static CUresult instantiate(enum mp_call call, CUgraphExec *ret, CUgraph h, unsi
 		return r;
 	}
 	x->host = g->host;
+	(void)mp_blocks_copy(&x->blocks, &g->blocks);
 	x->flags = flags;
 	*ret = (CUgraphExec)x;
 	return CUDA_SUCCESS;
@@ -365,8 +373,10 @@ CUresult mp_shim_cuGraphExecDestroy(CUgraphExec h)
 		return r;
 	m.hGraphExec = x->head.id;
 	r = MP_SEND(&o, t, MP_CALL_cuGraphExecDestroy, cuGraphExecDestroy, &m, t->ctx->head.id);
-	if (!r)
+	if (!r) {
+		mp_blocks_drop(&x->blocks, NULL);
 		mp_slot_free(x);
+	}
 	return r;
 }
 
@@ -386,6 +396,8 @@ CUresult mp_shim_cuGraphLaunch(CUgraphExec h, CUstream stream)
 	if (r)
 		return r;
 	r = mp_mirror_before(t, s);
+	if (!r)
+		r = mp_blocks_launch(x->blocks, x->flags);
 	if (r)
 		return r;
 	m.hGraph = x->head.id;
@@ -462,6 +474,8 @@ CUresult mp_shim_cuGraphExecUpdate_v2(CUgraphExec h, CUgraph graph, CUgraphExecU
 			r = CUDA_ERROR_GRAPH_EXEC_UPDATE_FAILURE;
 		else
 			x->host |= g->host;
+		if (!r)
+			(void)mp_blocks_copy(&x->blocks, &g->blocks);
 	}
 	free(a.own_data);
 	return r;

@@ -68,7 +68,7 @@ static uint64_t ngranules, cursor MP_GUARDED_BY(memory);
 static struct arena arena[16] MP_GUARDED_BY(memory);
 static struct rest *rest_first, **rest_last = &rest_first MP_GUARDED_BY(memory);
 static uint64_t rest_bytes, ids MP_GUARDED_BY(memory);
-char mp_memory_managed, mp_memory_alias;
+char mp_memory_managed, mp_memory_alias, mp_memory_graph;
 
 int mp_memory_init(const uint64_t *credit)
 {
@@ -693,6 +693,8 @@ bool mp_memory_find(uint64_t p, struct mp_range *ret)
 	pthread_mutex_unlock(&memory);
 	if (found && (ret->pool == &mp_memory_managed || ret->pool == &mp_memory_alias))
 		return mirrored_range(p, ret);
+	if (ret->pool == &mp_memory_graph)
+		ret->pool = NULL;
 	return found;
 }
 
@@ -922,7 +924,7 @@ CUresult mp_shim_cuMemFree_v2(CUdeviceptr p)
 			return CUDA_ERROR_INVALID_VALUE;
 		mp_mirror_end(t, p, false);
 	}
-	return mp_memory_free(t, p, NULL);
+	return mp_block_free_now(p) ? CUDA_SUCCESS : mp_memory_free(t, p, NULL);
 }
 
 CUresult mp_shim_cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr p)

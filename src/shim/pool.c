@@ -51,6 +51,26 @@ CUmemoryPool mp_pool_of(int device)
 	return (CUmemoryPool)pool_current(device);
 }
 
+/* Memory of the graph that is being captured. */
+static CUresult captured(struct mp_thread *t, struct mp_stream *s, const struct mp_pool *p,
+			 CUdeviceptr *dptr, size_t n)
+{
+	struct mp_capture *c = atomic_load(&s->capture);
+	uint64_t at;
+	CUresult r;
+
+	if (!c || (p && p->device != s->ctx->device))
+		return CUDA_ERROR_INVALID_VALUE;
+	if (!n) {
+		*dptr = 0;
+		return CUDA_SUCCESS;
+	}
+	r = mp_block_alloc(t, &c->blocks, NULL, n, &at);
+	if (!r)
+		*dptr = at;
+	return r;
+}
+
 static CUresult alloc(struct mp_thread *t, struct mp_pool *p, CUdeviceptr *dptr, size_t n, CUstream h)
 {
 	struct mp_stream *s;
@@ -63,8 +83,8 @@ static CUresult alloc(struct mp_thread *t, struct mp_pool *p, CUdeviceptr *dptr,
 		return r;
 	if (!dptr)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (atomic_load(&s->capture)) /* would be a memory node of the graph */
-		return mp_refused(MP_CALL_cuMemAllocAsync);
+	if (atomic_load(&s->capture))
+		return captured(t, s, p, dptr, n);
 	if (!p || p->device != s->ctx->device)
 		return p ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_OUT_OF_MEMORY;
 	if (!n) {
@@ -119,6 +139,7 @@ CUresult mp_shim_cuMemFreeAsync(CUdeviceptr dptr, CUstream h)
 {
 	struct mp_thread *t;
 	struct mp_stream *s;
+	struct mp_capture *c;
 	struct mp_range range;
 	struct mp_pool *p;
 	CUresult r = mp_enter(MP_CALL_cuMemFreeAsync, &t);
@@ -129,8 +150,10 @@ CUresult mp_shim_cuMemFreeAsync(CUdeviceptr dptr, CUstream h)
 		r = mp_stream_may(t, s);
 	if (r || !dptr)
 		return r;
-	if (atomic_load(&s->capture))
-		return mp_refused(MP_CALL_cuMemFreeAsync);
+	if ((c = atomic_load(&s->capture))) /* a graph may not free what no graph allocated */
+		return mp_block_free(&c->blocks, NULL, dptr);
+	if (mp_block_free_now(dptr))
+		return CUDA_SUCCESS;
 	if (!mp_memory_find(dptr, &range) || range.base != dptr)
 		return CUDA_ERROR_INVALID_VALUE;
 	p = mp_object(range.pool, MP_KIND_pool);

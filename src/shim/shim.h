@@ -469,6 +469,7 @@ struct mp_capture {
 	unsigned refs;
 	uint32_t to_graph; /* id of the graph it goes into, 0: a new one */
 	bool host;	   /* it has a host end or a host function */
+	struct mp_block_use *blocks; /* memory that it allocates and frees */
 };
 
 /* A call that is unsafe while a capture is on: 900, and the captures it would harm are invalid. */
@@ -501,10 +502,12 @@ struct mp_graph {
 	struct mp_node *nodes; /* those that the program knows */
 	bool host;	       /* has host ends or host functions, perhaps in a child */
 	bool child;	       /* belongs to a node */
+	struct mp_block_use *blocks;
 };
 struct mp_exec {
 	struct mp_head head;
 	bool host;
+	struct mp_block_use *blocks;
 	uint64_t flags;
 };
 struct mp_node {
@@ -542,6 +545,19 @@ struct mp_node *mp_node_named(struct mp_graph *g, uint32_t id);
 CUresult mp_nodes_ids(struct mp_thread *t, struct mp_graph *g, const CUgraphNode *deps, size_t n,
 		      const uint32_t **ret);
 
+/* ---- graph-memory.c ---- */
+
+/* A graph's own memory; the list is the graph's, the capture's or the executable graph's. */
+CUresult mp_block_alloc(struct mp_thread *t, struct mp_block_use **list, const struct mp_node *node,
+			size_t n, uint64_t *ret);
+CUresult mp_block_free(struct mp_block_use **list, const struct mp_node *node, uint64_t addr);
+/* Outside of graphs. false: it is no memory of a graph. */
+bool mp_block_free_now(uint64_t addr);
+/* Uses go: those of a node, or all (NULL). */
+void mp_blocks_drop(struct mp_block_use **list, const struct mp_node *node);
+int mp_blocks_copy(struct mp_block_use **to, struct mp_block_use *const *from);
+CUresult mp_blocks_launch(struct mp_block_use *list, uint64_t flags);
+
 /* ---- memory.c ---- */
 
 enum mp_memory_kind { MP_PAGEABLE, MP_DEVICE, MP_PINNED, MP_MANAGED };
@@ -572,7 +588,7 @@ CUresult mp_memory_alloc(struct mp_thread *t, struct mp_ctx *c, size_t n, struct
 CUresult mp_memory_free(struct mp_thread *t, uint64_t p, struct mp_stream *s);
 void mp_memory_ctx_gone(struct mp_thread *t, struct mp_ctx *c);
 /* `pool` of memory that is mirrored: managed, or the device's side of registered host memory. */
-extern char mp_memory_managed, mp_memory_alias;
+extern char mp_memory_managed, mp_memory_alias, mp_memory_graph;
 /* Back addresses of the window's part for pinned memory, whole granules, and the reverse. */
 CUresult mp_memory_back(struct mp_thread *t, int device, uint64_t base, uint64_t size);
 void mp_memory_unback(struct mp_thread *t, int device, uint64_t base, uint64_t size);
