@@ -227,6 +227,19 @@ CUresult mp_shim_cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
 	return CUDA_SUCCESS;
 }
 
+void mp_capture_stream_gone(struct mp_stream *s)
+{
+	struct mp_capture *c;
+
+	pthread_mutex_lock(&lock);
+	c = atomic_load(&s->capture);
+	if (c && c->origin == s)
+		c->status = CU_STREAM_CAPTURE_STATUS_INVALIDATED;
+	else if (c)
+		leave(s);
+	pthread_mutex_unlock(&lock);
+}
+
 /* Every stream of the capture is itself again. */
 static bool end_note(struct mp_capture *c, struct mp_stream *origin)
 {

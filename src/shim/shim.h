@@ -492,6 +492,8 @@ static inline CUresult mp_safe(struct mp_thread *t)
 /* A synchronous call on a stream that captures: 900, and the capture is invalid. */
 CUresult mp_capture_refuse(struct mp_stream *s);
 void mp_capture_join(struct mp_stream *s, uint64_t id);
+/* A stream that captures is destroyed: no capture may lose its origin, others may go. */
+void mp_capture_stream_gone(struct mp_stream *s);
 /* What is being captured has a host end or a host function. */
 void mp_capture_host(struct mp_stream *s);
 

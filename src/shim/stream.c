@@ -167,7 +167,7 @@ CUresult mp_shim_cuStreamDestroy_v2(CUstream h)
 	if (!s || s->legacy || s->per_thread) /* the special values are no handles either */
 		return CUDA_ERROR_INVALID_HANDLE;
 	if (atomic_load(&s->capture))
-		mp_capture_refuse(s);
+		mp_capture_stream_gone(s);
 	m.hStream = s->head.id;
 	r = MP_SEND(&o, t, MP_CALL_cuStreamDestroy_v2, cuStreamDestroy_v2, &m, s->ctx->head.id);
 	if (r)
