@@ -104,6 +104,11 @@ struct mp_exec_alloc {
 	uint64_t (*get)(void *arg, size_t size, size_t align);
 	void (*put)(void *arg, uint64_t addr, size_t size);
 	void *arg;
+	/*
+	 * A managed variable, which has memory of its own; NULL: they lie among the others.
+	 * *ret_fill: it is new, and its initial value is to be written.
+	 */
+	uint64_t (*managed)(void *arg, const char *name, size_t size, size_t align, bool *ret_fill);
 };
 
 /*

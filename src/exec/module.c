@@ -13,6 +13,33 @@ static bool in_memory(const struct mp_ptx_var *v)
 	return (v->space == MP_PTX_W_GLOBAL || v->space == MP_PTX_W_CONST) && !v->is_extern && v->size;
 }
 
+/* Managed ones, which the driver places; the others share one piece of memory. */
+static bool apart(const struct mp_exec_module *m, const struct mp_ptx_var *v)
+{
+	return v->managed && m->alloc.managed;
+}
+
+static enum mp_exec_outcome managed_place(struct mp_exec_module *m)
+{
+	uint32_t i;
+
+	for (i = 0; i < m->ptx.nvars; i++) {
+		struct mp_ptx_var *v = m->ptx.vars[i];
+		bool fill = false;
+
+		if (!in_memory(v) || !apart(m, v))
+			continue;
+		v->offset = m->alloc.managed(m->alloc.arg, v->name, v->size, v->align, &fill);
+		if (!v->offset)
+			return MP_EXEC_NO_MEMORY;
+		if (!fill) { /* another module of the library has done it */
+			v->init_len = 0;
+			v->relocs = NULL;
+		}
+	}
+	return MP_EXEC_OK;
+}
+
 static enum mp_exec_outcome variables_place(struct mp_exec_module *m)
 {
 	uint64_t at = 0, base;
@@ -22,7 +49,7 @@ static enum mp_exec_outcome variables_place(struct mp_exec_module *m)
 		struct mp_ptx_var *v = m->ptx.vars[i];
 		uint32_t align = v->align < 16 ? 16 : v->align;
 
-		if (!in_memory(v))
+		if (!in_memory(v) || apart(m, v))
 			continue;
 		if (align > max)
 			max = align;
@@ -32,16 +59,16 @@ static enum mp_exec_outcome variables_place(struct mp_exec_module *m)
 			return MP_EXEC_NO_MEMORY;
 	}
 	if (!at)
-		return MP_EXEC_OK;
+		return managed_place(m);
 	base = m->alloc.get ? m->alloc.get(m->alloc.arg, at, max) : 0;
 	if (!base)
 		return MP_EXEC_NO_MEMORY;
 	m->data = base;
 	m->data_bytes = at;
 	for (i = 0; i < m->ptx.nvars; i++)
-		if (in_memory(m->ptx.vars[i]))
+		if (in_memory(m->ptx.vars[i]) && !apart(m, m->ptx.vars[i]))
 			m->ptx.vars[i]->offset += base;
-	return MP_EXEC_OK;
+	return managed_place(m);
 }
 
 static bool reloc_apply(struct mp_exec_module *m, struct mp_ptx_var *v, const struct mp_ptx_reloc *r,

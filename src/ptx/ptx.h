@@ -44,6 +44,7 @@ struct mp_ptx_var {
 	uint16_t space; /* MP_PTX_W_GLOBAL and so on */
 	uint8_t type;  /* MP_PTX_T_* of an element */
 	bool is_extern, is_weak, is_array, has_init;
+	bool managed; /* .attribute(.managed) */
 	uint32_t align;
 	uint64_t size; /* bytes; 0 for an array of unstated length */
 	const uint8_t *init; /* init_len bytes; the rest is zero; NULL = all zero */

@@ -603,8 +603,10 @@ static void var_words(struct scan *s, struct mp_ptx_var *v, unsigned *ret_vec)
 		if (scan_word_is(s, "attribute")) {
 			scan_next(s);
 			scan_expect(s, '(');
-			while (!s->failed && !scan_is(s, ')') && s->tok.kind != TOK_END)
+			while (!s->failed && !scan_is(s, ')') && s->tok.kind != TOK_END) {
+				v->managed |= scan_word_is(s, "managed");
 				scan_next(s);
+			}
 			scan_expect(s, ')');
 			continue;
 		}

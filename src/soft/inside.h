@@ -448,8 +448,19 @@ void mp_texref_module_gone(struct CUmod_st *m);
 
 /* ---- Modules (module.c, library.c, function.c) ---- */
 
+/* Managed variables, which have memory of their own: of a library, or of a module of none. */
+struct mp_managed {
+	struct mp_managed_at { const char *name; uint64_t addr; size_t size; } *at;
+	size_t n;
+	struct mp_device *device;
+	struct CUctx_st *ctx; /* of a module; NULL: a library's */
+};
+uint64_t mp_managed_place(struct mp_managed *v, const char *name, size_t size, bool *ret_fresh);
+void mp_managed_fini(struct mp_managed *v);
+
 struct CUmod_st {
 	struct mp_object object;
+	struct mp_managed managed;
 	struct CUctx_st *ctx;
 	struct mp_exec_module *exec;
 	struct CUlib_st *library; /* or NULL */
@@ -482,6 +493,7 @@ struct CUlib_st {
 	/* One module per context that used it. */
 	struct mp_library_module { struct CUctx_st *ctx; struct CUmod_st *module; } *per;
 	size_t nper;
+	struct mp_managed managed;
 };
 
 struct CUkern_st {
@@ -504,8 +516,11 @@ void mp_jit_error(struct mp_jit *j, const char *text);
 CUresult mp_image_text(const void *image, struct mp_device *d, struct mp_jit *j, char **ret_ptx,
 		       size_t *ret_len);
 void *mp_image_file(const char *path); /* malloc'd, with zeroes behind; NULL */
-CUresult mp_module_make(struct CUctx_st *ctx, const char *ptx, size_t len, struct mp_jit *j,
-			struct CUmod_st **ret);
+/* lib: whose managed variables it shares, or NULL. */
+CUresult mp_module_make(struct CUctx_st *ctx, struct CUlib_st *lib, const char *ptx, size_t len,
+			struct mp_jit *j, struct CUmod_st **ret);
+/* Place and fill a library's managed variables when there is no context yet. */
+CUresult mp_library_managed(struct CUlib_st *lib);
 void mp_module_drop(struct CUmod_st *own_module);
 struct CUfunc_st *mp_module_function(struct CUmod_st *m, size_t i);
 CUresult mp_library_module(struct CUlib_st *lib, struct CUctx_st *ctx, struct CUmod_st **ret);

@@ -18,6 +18,7 @@ static void library_free(struct CUlib_st *lib)
 		mp_handle_free(MP_KERNEL, lib->kernels[i]);
 	free(lib->kernels);
 	free(lib->per);
+	mp_managed_fini(&lib->managed);
 	free(lib->ptx);
 	mp_arena_fini(&lib->arena);
 	mp_handle_free(MP_LIBRARY, lib);
@@ -109,9 +110,10 @@ CUresult cuLibraryLoadFromFile(CUlibrary *library, const char *fileName, CUjit_o
 
 /* ---- A library in a context ---- */
 
+static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER; /* before state */
+
 CUresult mp_library_module(struct CUlib_st *lib, struct CUctx_st *ctx, struct CUmod_st **ret)
 {
-	static pthread_mutex_t making = PTHREAD_MUTEX_INITIALIZER; /* before state */
 	struct mp_library_module *per;
 	struct mp_jit quiet = {0};
 	struct CUmod_st *m = NULL;
@@ -126,7 +128,7 @@ CUresult mp_library_module(struct CUlib_st *lib, struct CUctx_st *ctx, struct CU
 		per = realloc(lib->per, (lib->nper + 1) * sizeof(*per));
 		if (per)
 			lib->per = per;
-		r = per ? mp_module_make(ctx, lib->ptx, lib->ptx_len, &quiet, &m)
+		r = per ? mp_module_make(ctx, lib, lib->ptx, lib->ptx_len, &quiet, &m)
 			: CUDA_ERROR_OUT_OF_MEMORY;
 		if (!r) {
 			m->library = lib;
@@ -243,20 +245,11 @@ CUresult cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library,
 	return r ? r : cuModuleGetGlobal_v2(dptr, bytes, m, name);
 }
 
-/*
- * A managed variable is one of its module in the current context, or in the
- * first device's primary one when the program has none yet: the runtime asks
- * before main's first use of the variable.  Device memory is memory of this
- * process, so the host reaches it at the same address; programs that use one
- * context see one variable.
- */
+/* They are one for all contexts, and there before the first: a runtime asks for them at its start. */
 CUresult cuLibraryGetManaged(CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name)
 {
-	struct CUctx_st *ctx = NULL;
-	struct CUmod_st *m;
 	CUresult r = CUDA_SUCCESS;
-	uint64_t addr;
-	size_t size, i;
+	size_t i;
 	LIBRARY(lib, library);
 
 	if (!name || (!dptr && !bytes))
@@ -267,17 +260,18 @@ CUresult cuLibraryGetManaged(CUdeviceptr *dptr, size_t *bytes, CUlibrary library
 			break;
 	if (i == lib->contents.nvariables)
 		return CUDA_ERROR_NOT_FOUND;
-	mp_context_current(&ctx);
-	if (!ctx)
-		r = cuDevicePrimaryCtxRetain(&ctx, 0);
-	if (!r)
-		r = mp_library_module(lib, ctx, &m);
-	if (!r && !mp_exec_module_global(m->exec, name, &addr, &size))
+	pthread_mutex_lock(&making);
+	if (!lib->managed.n)
+		r = mp_library_managed(lib);
+	for (i = 0; i < lib->managed.n && strcmp(lib->managed.at[i].name, name); i++)
+		;
+	if (!r && i == lib->managed.n)
 		r = CUDA_ERROR_NOT_FOUND;
 	if (!r && dptr)
-		*dptr = addr;
+		*dptr = lib->managed.at[i].addr;
 	if (!r && bytes)
-		*bytes = size;
+		*bytes = lib->managed.at[i].size;
+	pthread_mutex_unlock(&making);
 	return r;
 }
 

@@ -299,6 +299,8 @@ CUresult cuMemFree_v2(CUdeviceptr dptr)
 		mp_queue_join(range.ctx);
 	if (range.ctx != ctx && mp_queue_pending(ctx))
 		mp_queue_join(ctx);
+	if (range.kind == MP_RANGE_MANAGED && !range.ctx)
+		return CUDA_ERROR_INVALID_VALUE; /* a variable */
 	switch (range.kind) {
 	case MP_RANGE_DEVICE:
 	case MP_RANGE_MANAGED:

@@ -10,16 +10,79 @@
 #include <ctype.h>
 #include <string.h>
 
+/* What a module's variables are placed in. */
+struct place {
+	struct CUctx_st *ctx; /* NULL: managed variables before there is a context */
+	struct mp_device *device;
+	struct mp_managed *managed;
+};
+
+uint64_t mp_managed_place(struct mp_managed *v, const char *name, size_t size, bool *ret_fresh)
+{
+	struct mp_managed_at *at;
+	uint64_t addr;
+	size_t i;
+
+	*ret_fresh = false;
+	for (i = 0; i < v->n; i++)
+		if (!strcmp(v->at[i].name, name))
+			return v->at[i].addr;
+	at = realloc(v->at, (v->n + 1) * sizeof(*at));
+	if (!at)
+		return 0;
+	v->at = at;
+	at += v->n;
+	at->size = size ? size : 1;
+	at->name = strdup(name);
+	if (!at->name)
+		return 0;
+	if (mp_memory_alloc(v->ctx, v->device, at->size, 4096, MP_RANGE_MANAGED, true, &addr)) {
+		free((char *)at->name);
+		return 0;
+	}
+	memset((void *)addr, 0, at->size);
+	at->addr = addr;
+	v->n++;
+	*ret_fresh = true;
+	return addr;
+}
+
+void mp_managed_fini(struct mp_managed *v)
+{
+	size_t i;
+
+	for (i = 0; i < v->n; i++) {
+		mp_memory_release(v->at[i].addr, MP_RANGE_MANAGED);
+		free((char *)v->at[i].name);
+	}
+	free(v->at);
+	*v = (struct mp_managed){0};
+}
+
+static uint64_t managed_get(void *arg, const char *name, size_t size, size_t align, bool *ret_fill)
+{
+	struct place *p = arg;
+
+	if (align > 4096)
+		return 0;
+	if (!p->managed->device) {
+		p->managed->device = p->device;
+		p->managed->ctx = NULL;
+	}
+	return mp_managed_place(p->managed, name, size, ret_fill);
+}
+
 static uint64_t variable_get(void *arg, size_t size, size_t align)
 {
-	struct CUctx_st *ctx = arg;
+	struct place *p = arg;
+	struct CUctx_st *ctx = p->ctx;
 	uint64_t addr = 0;
 
 	if (!size)
 		size = 1;
 	if (align < 256)
 		align = 256;
-	if (mp_memory_alloc(ctx, ctx->device, size, align, MP_RANGE_MODULE, true, &addr))
+	if (mp_memory_alloc(ctx, p->device, size, align, MP_RANGE_MODULE, true, &addr))
 		return 0;
 	/* A small piece may have been used before. */
 	memset((void *)addr, 0, size);
@@ -86,11 +149,27 @@ static bool ptx_too_new(const char *ptx, size_t len)
 	return major * 10 + minor > PTX_NEWEST;
 }
 
-CUresult mp_module_make(struct CUctx_st *ctx, const char *ptx, size_t len, struct mp_jit *j,
-			struct CUmod_st **ret)
+CUresult mp_library_managed(struct CUlib_st *lib)
 {
-	struct mp_exec_alloc alloc = {variable_get, variable_put, ctx};
+	struct place place = {NULL, &mp_soft.devices[0], &lib->managed};
+	struct mp_exec_alloc alloc = {variable_get, variable_put, &place, managed_get};
+	struct mp_exec_module *m;
+	enum mp_exec_outcome o;
+
+	/* Its initial values are found by a module that lives no longer than that. */
+	o = mp_exec_module_load(lib->ptx, lib->ptx_len, &alloc, &m, NULL, 0);
+	if (o)
+		return mp_exec_result(o);
+	mp_exec_module_free(m);
+	return CUDA_SUCCESS;
+}
+
+CUresult mp_module_make(struct CUctx_st *ctx, struct CUlib_st *lib, const char *ptx, size_t len,
+			struct mp_jit *j, struct CUmod_st **ret)
+{
 	struct CUmod_st *m = mp_handle_new(MP_MODULE, sizeof(*m));
+	struct place place = {ctx, ctx->device, lib ? &lib->managed : m ? &m->managed : NULL};
+	struct mp_exec_alloc alloc = {variable_get, variable_put, &place, managed_get};
 	enum mp_exec_outcome o;
 	char err[400] = "";
 	size_t n = 0;
@@ -151,6 +230,7 @@ void mp_module_drop(struct CUmod_st *own_module)
 	free(m->functions);
 	mp_texref_module_gone(m);
 	mp_exec_module_free(m->exec);
+	mp_managed_fini(&m->managed);
 	mp_handle_free(MP_MODULE, m);
 }
 
@@ -196,7 +276,7 @@ CUresult cuModuleLoadDataEx(CUmodule *module, const void *image, unsigned int nu
 	r = mp_image_text(image, ctx->device, &j, &ptx, &len);
 	if (r)
 		return r;
-	r = mp_module_make(ctx, ptx, len, &j, module);
+	r = mp_module_make(ctx, NULL, ptx, len, &j, module);
 	free(ptx);
 	return r;
 }
