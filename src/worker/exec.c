@@ -229,13 +229,14 @@ static bool follows_context(uint16_t call)
 	       call == MP_CALL_cuLibraryUnload || call == MP_CALL_cuModuleUnload;
 }
 
-/* The field of an object, whatever its state, where its last parked record is remembered. */
+/*
+ * Where the last parked record that names an id is remembered.  It is the id's place and not the
+ * object's: a record may end the object, or follow one that does, and must find what it left there.
+ */
 static struct mp_job **last_of(struct mp_worker *w, unsigned kind, uint32_t id)
 {
-	struct object *o = id ? mp_object_find(w, kind, id) : NULL;
+	struct object *o = mp_object_slot(w, kind, id);
 
-	if (!o && id && kind == MP_KIND_function)
-		o = mp_object_find(w, MP_KIND_kernel, id);
 	return o ? &o->last : NULL;
 }
 
@@ -254,6 +255,9 @@ static void each_named(struct mp_job *job, void (*fn)(struct mp_job *job, struct
 		const struct mp_id_slot *s = &job->info->id[i];
 
 		if ((last = last_of(w, s->kind, id_at(rec, s->offset))))
+			fn(job, last, arg);
+		/* Functions and kernels share their ids, and a call takes either. */
+		if (s->kind == MP_KIND_function && (last = last_of(w, MP_KIND_kernel, id_at(rec, s->offset))))
 			fn(job, last, arg);
 	}
 	/* Modules and libraries are plain numbers in the engine's records, since either may be 0. */

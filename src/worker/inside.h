@@ -350,6 +350,8 @@ struct mp_worker {
 };
 
 /* object.c: executor */
+/* The id's place, whatever is there; NULL: nothing ever was near. */
+struct object *mp_object_slot(struct mp_worker *w, enum mp_kind kind, uint32_t id);
 struct object *mp_object_find(struct mp_worker *w, enum mp_kind kind, uint32_t id); /* live or failed, or NULL */
 struct object *mp_object_make(struct mp_worker *w, enum mp_kind kind, uint32_t id); /* NULL: taken or out of range */
 void mp_object_drop(struct mp_worker *w, enum mp_kind kind, uint32_t id);

@@ -33,6 +33,11 @@ static struct object *slot(struct mp_worker *w, enum mp_kind kind, uint32_t id, 
 	return &(*page)[id % PAGE];
 }
 
+struct object *mp_object_slot(struct mp_worker *w, enum mp_kind kind, uint32_t id)
+{
+	return slot(w, kind, id, false);
+}
+
 struct object *mp_object_find(struct mp_worker *w, enum mp_kind kind, uint32_t id)
 {
 	struct object *o = slot(w, kind, id, false);
