@@ -474,14 +474,14 @@ void mp_module_gone(struct mp_module *m)
 		if (!mp_rpc_wait(mp_shim.rpc, answered, m))
 			settle(m);
 	}
-	mp_rpc_forget(mp_shim.rpc, &m->answer);
 	pthread_mutex_lock(&loads);
 	for (p = &pending; *p && *p != m; p = &(*p)->next_pending)
 		;
 	if (*p)
 		*p = m->next_pending;
 	pthread_mutex_unlock(&loads);
-	load_free(m->load);
+	load_free(m->load); /* it reads the answer, which names its variables */
+	mp_rpc_forget(mp_shim.rpc, &m->answer);
 	if (m->as_module)
 		mp_slot_free(m->as_module);
 	mp_slot_free(m);

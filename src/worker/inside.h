@@ -232,7 +232,7 @@ struct device {
 	CUdevice handle;
 	CUuuid uuid;
 	uint64_t memory;
-	uint64_t credit; /* charged to the account, not yet mapped */
+	_Atomic uint64_t credit; /* charged to the account, not yet mapped */
 	uint64_t context_memory;
 	bool fresh_is_zero;
 	size_t granule;
