@@ -47,6 +47,9 @@ int mp_cli_fail(const struct mp_fail *f);
 /* Opens the bundle and asks; NULL when it failed, *ret_exit then says with what. */
 json_t *mp_cli_call(const struct mp_cli *c, const char *method, const char *path, json_t *own_body,
 		    int *ret_exit);
+/* The same; with --json the answer is printed and NULL returned: the command is over. */
+json_t *mp_cli_ask(const struct mp_cli *c, const char *method, const char *path, json_t *own_body,
+		   int *ret_exit);
 int mp_cli_print_json(const json_t *j);
 const char *mp_cli_text(const json_t *o, const char *key);
 long long mp_cli_number(const json_t *o, const char *key);
@@ -54,6 +57,7 @@ long long mp_cli_number(const json_t *o, const char *key);
 /* A table of columns that fit their contents: two spaces between, no borders. */
 struct mp_table;
 struct mp_table *mp_table_new(unsigned columns);
+struct mp_table *mp_table_titled(const char *const *names, unsigned n); /* with its first row */
 /* `columns` cells in a row, copied; a cell "-" for nothing. */
 void mp_table_cell(struct mp_table *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Align column i to the right. */

@@ -140,12 +140,10 @@ int mp_cli_health(struct mp_cli *c)
 	static const char *const names[] = {"STATE", "WHERE", "CHECK", "FINDING"};
 	long long throttled = 0;
 	json_t *rows = health_collect(c, &throttled), *r;
-	struct mp_table *t = mp_table_new(MP_ARRAY_LEN(names));
+	struct mp_table *t = mp_table_titled(names, MP_ARRAY_LEN(names));
 	bool failed = false;
 	size_t i;
 
-	for (i = 0; i < MP_ARRAY_LEN(names); i++)
-		mp_table_cell(t, "%s", names[i]);
 	json_array_foreach(rows, i, r) {
 		const char *remedy = json_string_value(json_object_get(r, "remedy"));
 

@@ -18,14 +18,9 @@ int mp_cli_stats(struct mp_cli *c)
 
 	snprintf(path, sizeof(path), "/v1/stats?by=%.32s&since=%lld", by,
 		 (long long)(c->since_s ? (int64_t)time(NULL) - c->since_s : 0));
-	j = mp_cli_call(c, "GET", path, NULL, &rc);
+	j = mp_cli_ask(c, "GET", path, NULL, &rc);
 	if (!j)
 		return rc;
-	if (c->json) {
-		rc = mp_cli_print_json(j);
-		json_decref(j);
-		return rc;
-	}
 	t = mp_table_new(3);
 	mp_table_right(t, 1);
 	mp_table_right(t, 2);
@@ -56,17 +51,10 @@ int mp_cli_audit(struct mp_cli *c)
 
 	snprintf(path, sizeof(path), "/v1/audit?since=%lld",
 		 (long long)(c->since_s ? (int64_t)time(NULL) - c->since_s : 0));
-	j = mp_cli_call(c, "GET", path, NULL, &rc);
+	j = mp_cli_ask(c, "GET", path, NULL, &rc);
 	if (!j)
 		return rc;
-	if (c->json) {
-		rc = mp_cli_print_json(j);
-		json_decref(j);
-		return rc;
-	}
-	t = mp_table_new(MP_ARRAY_LEN(names));
-	for (i = 0; i < MP_ARRAY_LEN(names); i++)
-		mp_table_cell(t, "%s", names[i]);
+	t = mp_table_titled(names, MP_ARRAY_LEN(names));
 	json_array_foreach(json_object_get(j, "audit"), i, row) {
 		static const char *const fields[] = {"who", "from", "what", "object", "outcome"};
 

@@ -338,9 +338,7 @@ int mp_cli_netperf(struct mp_cli *c)
 		mp_cli_print_json(r);
 		json_decref(r);
 	} else {
-		t = mp_table_new(MP_ARRAY_LEN(names));
-		for (i = 0; i < MP_ARRAY_LEN(names); i++)
-			mp_table_cell(t, "%s", names[i]);
+		t = mp_table_titled(names, MP_ARRAY_LEN(names));
 		json_array_foreach(rows, k, r) {
 			mp_table_cell(t, "%s", mp_cli_text(r, "server"));
 			mp_table_cell(t, "%.2f", json_real_value(json_object_get(r, "connect_ms")));

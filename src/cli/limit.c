@@ -45,17 +45,10 @@ int mp_cli_limit_list(struct mp_cli *c)
 	size_t i;
 	int rc;
 
-	j = mp_cli_call(c, "GET", "/v1/limits", NULL, &rc);
+	j = mp_cli_ask(c, "GET", "/v1/limits", NULL, &rc);
 	if (!j)
 		return rc;
-	if (c->json) {
-		rc = mp_cli_print_json(j);
-		json_decref(j);
-		return rc;
-	}
-	t = mp_table_new(MP_ARRAY_LEN(names));
-	for (i = 0; i < MP_ARRAY_LEN(names); i++)
-		mp_table_cell(t, "%s", names[i]);
+	t = mp_table_titled(names, MP_ARRAY_LEN(names));
 	for (i = 1; i < 4; i++)
 		mp_table_right(t, (unsigned)i);
 	use = json_object_get(j, "in_use_millionths");

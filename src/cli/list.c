@@ -12,14 +12,6 @@
 
 #define MIB (1ll << 20)
 
-static void header(struct mp_table *t, const char *const *names, unsigned n)
-{
-	unsigned i;
-
-	for (i = 0; i < n; i++)
-		mp_table_cell(t, "%s", names[i]);
-}
-
 /* "2 x 50%", "1 x 2048 MiB", "4 whole". */
 static const char *want_print(const json_t *e, char text[64])
 {
@@ -38,12 +30,11 @@ static const char *want_print(const json_t *e, char text[64])
 static void line_print(const json_t *line, bool no_headers)
 {
 	static const char *const names[] = {"PLACE", "CLIENT", "PRIORITY", "WAITS-S", "WANTS", "RESERVES"};
-	struct mp_table *t = mp_table_new(MP_ARRAY_LEN(names));
+	struct mp_table *t = mp_table_titled(names, MP_ARRAY_LEN(names));
 	const json_t *e;
 	char text[64];
 	size_t i;
 
-	header(t, names, MP_ARRAY_LEN(names));
 	json_array_foreach((json_t *)(uintptr_t)line, i, e) {
 		mp_table_cell(t, "%lld", mp_cli_number(e, "place"));
 		mp_table_cell(t, "%s", mp_cli_text(e, "client"));
@@ -65,18 +56,12 @@ int mp_cli_list(struct mp_cli *c)
 	size_t i, k;
 	int rc;
 
-	pool = mp_cli_call(c, "GET", "/v1/pool", NULL, &rc);
+	pool = mp_cli_ask(c, "GET", "/v1/pool", NULL, &rc);
 	if (!pool)
 		return rc;
-	if (c->json) {
-		rc = mp_cli_print_json(pool);
-		json_decref(pool);
-		return rc;
-	}
-	t = mp_table_new(MP_ARRAY_LEN(names));
+	t = mp_table_titled(names, MP_ARRAY_LEN(names));
 	for (i = 4; i < 7; i++)
 		mp_table_right(t, (unsigned)i);
-	header(t, names, MP_ARRAY_LEN(names));
 	json_array_foreach(json_object_get(pool, "servers"), i, server) {
 		json_array_foreach(json_object_get(server, "devices"), k, d) {
 			mp_table_cell(t, "%s", mp_cli_text(server, "name"));
@@ -133,13 +118,12 @@ static const char *const lease_names[] = {"LEASE", "SERVER", "DEVICES", "MIB", "
 
 static void leases_print(const json_t *list, bool no_headers)
 {
-	struct mp_table *t = mp_table_new(MP_ARRAY_LEN(lease_names));
+	struct mp_table *t = mp_table_titled(lease_names, MP_ARRAY_LEN(lease_names));
 	json_t *l;
 	size_t i;
 
 	mp_table_right(t, 3);
 	mp_table_right(t, 4);
-	header(t, lease_names, MP_ARRAY_LEN(lease_names));
 	json_array_foreach(list, i, l)
 		lease_row(t, l);
 	mp_table_print(t, no_headers);
@@ -278,14 +262,9 @@ int mp_cli_smi(struct mp_cli *c)
 	size_t i, k;
 	int rc;
 
-	pool = mp_cli_call(c, "GET", "/v1/pool", NULL, &rc);
+	pool = mp_cli_ask(c, "GET", "/v1/pool", NULL, &rc);
 	if (!pool)
 		return rc;
-	if (c->json) {
-		rc = mp_cli_print_json(pool);
-		json_decref(pool);
-		return rc;
-	}
 	json_array_foreach(json_object_get(pool, "servers"), i, s) {
 		rule('-');
 		line("Motorpool %s   server %s   driver %s   CUDA %s", MP_VERSION,

@@ -43,6 +43,18 @@ int mp_cli_print_json(const json_t *j)
 	return fflush(stdout) ? mp_code_row(MP_CODE_FAILED)->exit : 0;
 }
 
+json_t *mp_cli_ask(const struct mp_cli *c, const char *method, const char *path, json_t *own_body,
+		   int *ret_exit)
+{
+	json_t *j = mp_cli_call(c, method, path, own_body, ret_exit);
+
+	if (!j || !c->json)
+		return j;
+	*ret_exit = mp_cli_print_json(j);
+	json_decref(j);
+	return NULL;
+}
+
 const char *mp_cli_text(const json_t *o, const char *key)
 {
 	const char *s = json_string_value(json_object_get(o, key));
@@ -69,6 +81,16 @@ struct mp_table *mp_table_new(unsigned columns)
 	if (!t)
 		abort();
 	t->columns = columns;
+	return t;
+}
+
+struct mp_table *mp_table_titled(const char *const *names, unsigned n)
+{
+	struct mp_table *t = mp_table_new(n);
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		mp_table_cell(t, "%s", names[i]);
 	return t;
 }
 

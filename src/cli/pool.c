@@ -26,9 +26,7 @@ int mp_cli_server_list(struct mp_cli *c)
 		json_decref(pool);
 		return rc;
 	}
-	t = mp_table_new(MP_ARRAY_LEN(names));
-	for (i = 0; i < MP_ARRAY_LEN(names); i++)
-		mp_table_cell(t, "%s", names[i]);
+	t = mp_table_titled(names, MP_ARRAY_LEN(names));
 	json_array_foreach(json_object_get(pool, "servers"), i, s) {
 		leases = 0;
 		json_array_foreach(json_object_get(s, "devices"), k, d)
@@ -89,17 +87,10 @@ int mp_cli_setting_list(struct mp_cli *c)
 	size_t i;
 	int rc;
 
-	j = mp_cli_call(c, "GET", "/v1/settings", NULL, &rc);
+	j = mp_cli_ask(c, "GET", "/v1/settings", NULL, &rc);
 	if (!j)
 		return rc;
-	if (c->json) {
-		rc = mp_cli_print_json(j);
-		json_decref(j);
-		return rc;
-	}
-	t = mp_table_new(MP_ARRAY_LEN(names));
-	for (i = 0; i < MP_ARRAY_LEN(names); i++)
-		mp_table_cell(t, "%s", names[i]);
+	t = mp_table_titled(names, MP_ARRAY_LEN(names));
 	json_array_foreach(json_object_get(j, "settings"), i, s) {
 		mp_table_cell(t, "%s", mp_cli_text(s, "name"));
 		mp_table_cell(t, "%s", mp_cli_text(s, "value"));

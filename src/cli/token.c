@@ -29,17 +29,10 @@ int mp_cli_token_list(struct mp_cli *c)
 	size_t i;
 	int rc;
 
-	j = mp_cli_call(c, "GET", "/v1/tokens", NULL, &rc);
+	j = mp_cli_ask(c, "GET", "/v1/tokens", NULL, &rc);
 	if (!j)
 		return rc;
-	if (c->json) {
-		rc = mp_cli_print_json(j);
-		json_decref(j);
-		return rc;
-	}
-	table = mp_table_new(MP_ARRAY_LEN(names));
-	for (i = 0; i < MP_ARRAY_LEN(names); i++)
-		mp_table_cell(table, "%s", names[i]);
+	table = mp_table_titled(names, MP_ARRAY_LEN(names));
 	json_array_foreach(json_object_get(j, "tokens"), i, t) {
 		mp_table_cell(table, "%s", mp_cli_text(t, "id"));
 		mp_table_cell(table, "%s", mp_cli_text(t, "client"));
