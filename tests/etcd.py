@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """Etcd nodes for tests, on free ports of loopback; what a test imports."""
-import atexit
 import json
 import os
 import pathlib
@@ -12,17 +11,7 @@ import sys
 import time
 import urllib.request
 
-
-# A test that is told to stop, or fails half-way, leaves no processes.
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-started = []
-
-
-@atexit.register
-def end_started():
-    for p in started:
-        if p.poll() is None:
-            p.kill()
+from tap import started
 
 
 def missing():

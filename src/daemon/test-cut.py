@@ -16,6 +16,9 @@ import tempfile
 import threading
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
+from tap import check, plan, started, within  # noqa: E402
+
 DAEMON, COMMAND, WORKER, DRIVER, LIBDIR, PROGRAM = [os.path.abspath(a) for a in sys.argv[1:7]]
 LIVENESS = 5
 tag = f"mp{os.getpid()}"
@@ -36,17 +39,6 @@ env = {k: v for k, v in os.environ.items() if not k.startswith(("MOTORPOOL_", "C
 env.update(MOTORPOOL_WORKER=WORKER, MOTORPOOL_LIBDIR=LIBDIR, MOTORPOOL_BUNDLE=str(root / "bundle"), MOTORPOOL_SOFT_CONTEXT_MEMORY="64M",
            MOTORPOOL_WORKER_CONFINE="strict")
 net = f"10.{200 + os.getpid() % 50}.{os.getpid() // 50 % 250}"
-count = failed = 0
-started = []
-
-
-def check(good, what, extra=""):
-    global count, failed
-    count += 1
-    failed += not good
-    if not good:
-        print("#", str(extra).replace("\n", "\n# "))
-    print("ok" if good else "not ok", count, "-", what, flush=True)
 
 
 def inside(*args, **more):
@@ -56,15 +48,6 @@ def inside(*args, **more):
 
 def pool():
     return json.loads(inside(COMMAND, "list", "--json").stdout)
-
-
-def within(seconds, what):
-    until = time.time() + seconds
-    while time.time() < until:
-        if what():
-            return True
-        time.sleep(0.05)
-    return what()
 
 
 def main():
@@ -153,7 +136,7 @@ finally:
             d.wait()
     ip("link", "del", f"{tag}a"[:15])
     ip("netns", "del", tag)
-print(f"1..{count}")
+failed = plan()
 if failed:
     print("#", (root / "log").read_text()[-2500:].replace("\n", "\n# "))
 shutil.rmtree(root)

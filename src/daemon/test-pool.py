@@ -4,7 +4,6 @@
 
 usage: test-pool.py MOTORPOOLD MOTORPOOL FIXTURE-WORKER     prints TAP
 """
-import atexit
 import json
 import os
 import pathlib
@@ -19,6 +18,9 @@ import tempfile
 import threading
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
+from tap import check, plan, started, within  # noqa: E402
+
 DAEMON, COMMAND, WORKER = sys.argv[1:4]
 root = pathlib.Path(tempfile.mkdtemp(prefix="mp-pool-"))
 libdir = root / "lib"
@@ -27,28 +29,6 @@ libdir.mkdir()
 env = {k: v for k, v in os.environ.items() if not k.startswith("MOTORPOOL_")}
 env.update(MOTORPOOL_WORKER=WORKER, FIXTURE_DEVICES="2", FIXTURE_MEMORY="1024", MOTORPOOL_LIBDIR=str(libdir), MOTORPOOL_NVMLDIR=str(libdir),
            MOTORPOOL_BUNDLE=str(root / "bundle"), LD_LIBRARY_PATH="/kept")
-count = failed = 0
-
-
-# A test that is told to stop, or fails half-way, leaves no processes.
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-started = []
-
-
-@atexit.register
-def end_started():
-    for p in started:
-        if p.poll() is None:
-            p.kill()
-
-
-def check(good, what, extra=""):
-    global count, failed
-    count += 1
-    if not good:
-        failed += 1
-        print("#", str(extra).replace("\n", "\n# "))
-    print("ok" if good else "not ok", count, "-", what, flush=True)
 
 
 class Daemon:
@@ -78,15 +58,6 @@ def pool():
 
 def free_mib(device=0):
     return pool()["servers"][0]["devices"][device]["free"] >> 20
-
-
-def within(seconds, what):
-    until = time.time() + seconds
-    while time.time() < until:
-        if what():
-            return True
-        time.sleep(0.02)
-    return what()
 
 
 class Run:
@@ -619,7 +590,7 @@ def main():
     r.end()
     check("the demo pool was stopped" in r.p.stderr.read(), "and tells the holders")
     check(not [f for f in os.listdir(root / "state/leases")], "no account is left")
-    print(f"1..{count}")
+    failed = plan()
     if failed:
         print("#", (root / "daemon.log").read_text()[-3000:].replace("\n", "\n# "))
     shutil.rmtree(root)

@@ -17,7 +17,8 @@ import threading
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
-from etcd import Etcd, missing, started  # noqa: E402
+from etcd import Etcd, missing  # noqa: E402
+from tap import check, plan, started, within  # noqa: E402
 
 if missing():
     print(f"1..0 # SKIP {missing()}")
@@ -31,25 +32,6 @@ libdir.mkdir()
 env = {k: v for k, v in os.environ.items() if not k.startswith("MOTORPOOL")}
 env.update(MOTORPOOL_WORKER=WORKER, FIXTURE_DEVICES="2", FIXTURE_MEMORY="1024", MOTORPOOL_LIBDIR=str(libdir),
            MOTORPOOL_NVMLDIR=str(libdir), MOTORPOOL_BUNDLE=str(root / "bundle"), XDG_RUNTIME_DIR=str(root))
-count = failed = 0
-
-
-def check(good, what, extra=""):
-    global count, failed
-    count += 1
-    if not good:
-        failed += 1
-        print("#", str(extra).replace("\n", "\n# "))
-    print("ok" if good else "not ok", count, "-", what, flush=True)
-
-
-def within(seconds, what):
-    until = time.time() + seconds
-    while time.time() < until:
-        if what():
-            return True
-        time.sleep(0.03)
-    return what()
 
 
 def motorpool(*args, **more):
@@ -459,7 +441,7 @@ def main():
         if x.p.poll() is None:
             x.kill(signal.SIGTERM)
     e.close()
-    print(f"1..{count}")
+    failed = plan()
     if failed:
         for n in ("s1", "s2", "s3"):
             print(f"# {n}:", (root / f"{n}.log").read_text()[-1500:].replace("\n", "\n# "))

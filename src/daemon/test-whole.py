@@ -4,7 +4,6 @@
 
 usage: test-whole.py MOTORPOOLD MOTORPOOL WORKER DRIVER LIBDIR PROGRAM WORKER-THAT-DOES-NOT-ZERO     prints TAP
 """
-import atexit
 import json
 import os
 import pathlib
@@ -15,33 +14,14 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
+from tap import check, plan, started, within  # noqa: E402
+
 DAEMON, COMMAND, WORKER, DRIVER, LIBDIR, PROGRAM, BROKEN = [os.path.abspath(a) for a in sys.argv[1:8]]
 root = pathlib.Path(tempfile.mkdtemp(prefix="mp-whole-"))
 env = {k: v for k, v in os.environ.items() if not k.startswith(("MOTORPOOL_", "CUDA_"))}
 env.update(MOTORPOOL_WORKER=WORKER, MOTORPOOL_LIBDIR=LIBDIR, MOTORPOOL_BUNDLE=str(root / "bundle"),
            MOTORPOOL_SOFT_CONTEXT_MEMORY="64M", MOTORPOOL_WORKER_CONFINE="strict")
-count = failed = 0
-
-
-# A test that is told to stop, or fails half-way, leaves no processes.
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-started = []
-
-
-@atexit.register
-def end_started():
-    for p in started:
-        if p.poll() is None:
-            p.kill()
-
-
-def check(good, what, extra=""):
-    global count, failed
-    count += 1
-    if not good:
-        failed += 1
-        print("#", str(extra).replace("\n", "\n# "))
-    print("ok" if good else "not ok", count, "-", what, flush=True)
 
 
 def motorpool(*args):
@@ -54,15 +34,6 @@ def pool():
 
 def free_mib(device=0):
     return pool()["servers"][0]["devices"][device]["free"] >> 20
-
-
-def within(seconds, what):
-    until = time.time() + seconds
-    while time.time() < until:
-        if what():
-            return True
-        time.sleep(0.02)
-    return what()
 
 
 class Program:
@@ -357,7 +328,7 @@ def main():
         test_zeroed(seen)
     d.send_signal(signal.SIGTERM)
     check(d.wait(10) == 0, "SIGTERM ends the demo")
-    print(f"1..{count}")
+    failed = plan()
     if failed:
         print("#", (root / "log").read_text()[-3000:].replace("\n", "\n# "))
     shutil.rmtree(root)

@@ -10,30 +10,12 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tests"))
 from etcd import Etcd, missing  # noqa: E402
+from tap import check, plan, within  # noqa: E402
 
 if missing():
     print(f"1..0 # SKIP {missing()}")
     sys.exit(0)
 root = pathlib.Path(tempfile.mkdtemp(prefix="mp-etcd-"))
-count = failed = 0
-
-
-def check(good, what, extra=""):
-    global count, failed
-    count += 1
-    if not good:
-        failed += 1
-        print("#", str(extra).replace("\n", "\n# "))
-    print("ok" if good else "not ok", count, "-", what, flush=True)
-
-
-def within(seconds, what):
-    until = time.time() + seconds
-    while time.time() < until:
-        if what():
-            return True
-        time.sleep(0.02)
-    return what()
 
 
 class Store:
@@ -97,7 +79,7 @@ def main():
     n = Store("127.0.0.1:1", 300)
     check(n.first.startswith("! ") and "cannot be read" in n.first, "no etcd at all is told", n.first)
     e.close()
-    print(f"1..{count}")
+    failed = plan()
     shutil.rmtree(root)
     return 1 if failed else 0
 
