@@ -234,24 +234,36 @@ CUresult mp_shim_cuTexRefDestroy(CUtexref h)
 	return r;
 }
 
+/* What both kinds of arrays are asked before they are bound. */
+static CUresult bindable(CUresult entered, const struct mp_array *a, unsigned flags)
+{
+	if (entered)
+		return entered;
+	if (flags & ~1u)
+		return CUDA_ERROR_INVALID_VALUE;
+	return a ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+/* A driver binds it even when what the reference says does not fit it yet. */
+static void bound(struct ref *ref, CUresourcetype type, struct mp_array *a)
+{
+	ref->bound = type + 1;
+	ref->array = a;
+	ref->format = a->desc.Format;
+	ref->channels = (int)a->desc.NumChannels;
+}
+
 CUresult mp_shim_cuTexRefSetArray(CUtexref h, CUarray array, unsigned int flags)
 {
 	struct mp_array *a = mp_array_get(array);
 	struct mp_thread *t;
 	struct ref *ref;
-	CUresult r = enter(MP_CALL_cuTexRefSetArray, h, &t, &ref);
+	CUresult r = bindable(enter(MP_CALL_cuTexRefSetArray, h, &t, &ref), a, flags);
 
 	if (r)
 		return r;
-	if (flags & ~1u)
-		return CUDA_ERROR_INVALID_VALUE;
-	if (!a)
-		return CUDA_ERROR_INVALID_HANDLE;
 	r = ASK_REF(cuTexRefSetArray, (m_.hArray = a->head.id, m_.Flags = flags));
-	ref->bound = CU_RESOURCE_TYPE_ARRAY + 1;
-	ref->array = a;
-	ref->format = a->desc.Format;
-	ref->channels = (int)a->desc.NumChannels;
+	bound(ref, CU_RESOURCE_TYPE_ARRAY, a);
 	return r;
 }
 
@@ -260,19 +272,12 @@ CUresult mp_shim_cuTexRefSetMipmappedArray(CUtexref h, CUmipmappedArray array, u
 	struct mp_array *a = mp_object(array, MP_KIND_mipmap);
 	struct mp_thread *t;
 	struct ref *ref;
-	CUresult r = enter(MP_CALL_cuTexRefSetMipmappedArray, h, &t, &ref);
+	CUresult r = bindable(enter(MP_CALL_cuTexRefSetMipmappedArray, h, &t, &ref), a, flags);
 
 	if (r)
 		return r;
-	if (flags & ~1u)
-		return CUDA_ERROR_INVALID_VALUE;
-	if (!a)
-		return CUDA_ERROR_INVALID_HANDLE;
 	r = ASK_REF(cuTexRefSetMipmappedArray, (m_.hMipmappedArray = a->head.id, m_.Flags = flags));
-	ref->bound = CU_RESOURCE_TYPE_MIPMAPPED_ARRAY + 1;
-	ref->array = a;
-	ref->format = a->desc.Format;
-	ref->channels = (int)a->desc.NumChannels;
+	bound(ref, CU_RESOURCE_TYPE_MIPMAPPED_ARRAY, a);
 	return r;
 }
 

@@ -487,55 +487,55 @@ CUresult cuSurfObjectDestroy(CUsurfObject surfObject)
 	return destroy(surfObject, true);
 }
 
-CUresult cuTexObjectGetResourceDesc(CUDA_RESOURCE_DESC *pResDesc, CUtexObject texObject)
+/* The object that is asked about; `ret` is where the program wants the answer. */
+static CUresult asked(uint64_t object, bool surface, const void *ret, struct texture **ret_texture)
 {
-	struct texture *t;
 	MP_ENTER(ctx);
 
 	(void)ctx;
-	t = live(texObject, false);
-	if (!pResDesc || !t)
-		return CUDA_ERROR_INVALID_VALUE;
-	*pResDesc = t->res;
-	return CUDA_SUCCESS;
+	*ret_texture = live(object, surface);
+	return ret && *ret_texture ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuTexObjectGetResourceDesc(CUDA_RESOURCE_DESC *pResDesc, CUtexObject texObject)
+{
+	struct texture *t;
+	CUresult r = asked(texObject, false, pResDesc, &t);
+
+	if (!r)
+		*pResDesc = t->res;
+	return r;
 }
 
 CUresult cuTexObjectGetTextureDesc(CUDA_TEXTURE_DESC *pTexDesc, CUtexObject texObject)
 {
 	struct texture *t;
-	MP_ENTER(ctx);
+	CUresult r = asked(texObject, false, pTexDesc, &t);
 
-	(void)ctx;
-	t = live(texObject, false);
-	if (!pTexDesc || !t)
-		return CUDA_ERROR_INVALID_VALUE;
-	*pTexDesc = t->tex;
-	return CUDA_SUCCESS;
+	if (!r)
+		*pTexDesc = t->tex;
+	return r;
 }
 
 /* An object without a view has none to tell. */
 CUresult cuTexObjectGetResourceViewDesc(CUDA_RESOURCE_VIEW_DESC *pResViewDesc, CUtexObject texObject)
 {
 	struct texture *t;
-	MP_ENTER(ctx);
+	CUresult r = asked(texObject, false, pResViewDesc, &t);
 
-	(void)ctx;
-	t = live(texObject, false);
-	if (!pResViewDesc || !t || !t->has_view)
+	if (!r && !t->has_view)
 		return CUDA_ERROR_INVALID_VALUE;
-	*pResViewDesc = t->view;
-	return CUDA_SUCCESS;
+	if (!r)
+		*pResViewDesc = t->view;
+	return r;
 }
 
 CUresult cuSurfObjectGetResourceDesc(CUDA_RESOURCE_DESC *pResDesc, CUsurfObject surfObject)
 {
 	struct texture *t;
-	MP_ENTER(ctx);
+	CUresult r = asked(surfObject, true, pResDesc, &t);
 
-	(void)ctx;
-	t = live(surfObject, true);
-	if (!pResDesc || !t)
-		return CUDA_ERROR_INVALID_VALUE;
-	*pResDesc = t->res;
-	return CUDA_SUCCESS;
+	if (!r)
+		*pResDesc = t->res;
+	return r;
 }
