@@ -477,6 +477,7 @@ MP_TEST(managed_variables)
 	MP_OK(cuCtxSynchronize());
 	MP_CHECK_EQ(*(volatile uint32_t *)(uintptr_t)d, 42);
 	MP_OK(cuLibraryUnload(lib));
+	fixture_done();
 }
 
 MP_TEST_MAIN()
