@@ -106,7 +106,7 @@ int mp_cli_restore(struct mp_cli *c)
 
 	if (!keys || strcmp(mp_cli_text(all, "product"), "motorpool backup")) {
 		json_decref(all);
-		mp_fail_set(&f, MP_CODE_CONFIG, "%s is no backup", c->argv[0]);
+		mp_fail_set(&f, MP_CODE_CONFIG, "%s is no backup: it must be a file that 'motorpool backup' wrote", c->argv[0]);
 		return mp_cli_fail(&f);
 	}
 	body = passphrase_body(c, &f);
@@ -153,7 +153,7 @@ static char *address_of(const struct mp_cli *c, const char *name, int *ret_rc)
 			address = json_is_string(api) ? strdup(json_string_value(api)) : NULL;
 		}
 	if (pool && !address) {
-		mp_fail_set(&f, MP_CODE_NOT_FOUND, "there is no server %.64s", name);
+		mp_fail_set(&f, MP_CODE_NOT_FOUND, "there is no server %.64s: 'motorpool server list' has them", name);
 		*ret_rc = mp_cli_fail(&f);
 	}
 	json_decref(pool);

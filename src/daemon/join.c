@@ -160,7 +160,8 @@ int mp_renew(const char *state, const char *name, const char *const *names, unsi
 	int rc = -1;
 	size_t i;
 
-	mp_fail_set(f, MP_CODE_UNREACHABLE, "no server of the pool has its authority");
+	mp_fail_set(f, MP_CODE_UNREACHABLE, "no server of the pool that answers has its authority: start the "
+		    "server that made the pool and join again");
 	snprintf(ca, sizeof(ca), "%s/ca.crt", state);
 	snprintf(cert, sizeof(cert), "%s/chain.crt", state);
 	snprintf(key, sizeof(key), "%s/server.key", state);

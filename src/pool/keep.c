@@ -595,7 +595,7 @@ int mp_server_drain(struct mp_pool *p, const char *name, bool drain, struct mp_f
 
 	snprintf(key, sizeof(key), "/servers/%.64s", name);
 	if (!key_exists(p, key))
-		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no server %.64s", name);
+		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no server %.64s: 'motorpool server list' has them", name);
 	snprintf(key, sizeof(key), "/drain/%.64s", name);
 	rc = mp_store_commit(p->store, NULL, 0, &c, 1, NULL);
 	pthread_mutex_lock(&p->lock);
@@ -627,7 +627,7 @@ int mp_server_remove(struct mp_pool *p, const char *name, struct mp_fail *f)
 	free(text);
 	id = json_string_value(json_object_get(j, "id"));
 	if (!id) {
-		rc = mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no server %.64s", name);
+		rc = mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no server %.64s: 'motorpool server list' has them", name);
 	} else {
 		struct mp_pool of = {.name = (char *)(uintptr_t)name, .store = p->store};
 		char prefix[128];
@@ -671,6 +671,6 @@ int mp_device_enable(struct mp_pool *p, const char *uuid, bool enable, struct mp
 		}
 	mp_peers_free(&all);
 	if (rc > 0)
-		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no device %.64s", uuid);
+		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no device %.64s: 'motorpool list' has their UUIDs", uuid);
 	return rc ? mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM) : 0;
 }

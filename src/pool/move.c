@@ -151,9 +151,11 @@ static int move(struct mp_pool *p, struct mp_store *to, const char *url, struct 
 	for (round = 0; round < ROUNDS && n > 0; round++)
 		n = copy_once(p->store, to);
 	if (n < 0)
-		mp_fail_set(f, MP_CODE_FAILED, "the new store could not be written");
+		mp_fail_set(f, MP_CODE_FAILED, "the new store could not be written; the old one stays in "
+			    "use: see whether the new one has a quorum");
 	else if (n > 0)
-		mp_fail_set(f, MP_CODE_FAILED, "the old store changes faster than it is copied");
+		mp_fail_set(f, MP_CODE_FAILED, "the old store changes faster than it is copied; it stays in "
+			    "use: try again when fewer leases are given");
 	else
 		rc = url_write(p->state_dir, url, f);
 	if (!rc && mp_store_put(p->store, "/moved", url))
@@ -174,7 +176,7 @@ int mp_pool_store_move(struct mp_pool *p, const char *url, struct mp_fail *f)
 	int n = 0;
 
 	if (p->store_url && !strcmp(p->store_url, url))
-		return mp_fail_set(f, MP_CODE_USAGE, "the pool's store is there already");
+		return mp_fail_set(f, MP_CODE_USAGE, "the pool's store is at that address already; there is nothing to move");
 	if (mp_pool_store_open(p->state_dir, url, 3000, &to, f) < 0) {
 		f->code = MP_CODE_USAGE;
 		return -1;

@@ -84,7 +84,7 @@ int mp_setting_set(struct mp_pool *p, const char *name, const char *value, struc
 	int64_t s;
 
 	if (!r)
-		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no setting '%.64s'", name);
+		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no setting '%.64s': 'motorpool setting list' has them", name);
 	if (!value || (r->kind == SETTING_WORD && !word_in(r->words, value)) ||
 	    (r->kind == SETTING_TIME && (strlen(value) > 32 || !mp_duration_parse(value, &s))))
 		return mp_fail_set(f, MP_CODE_USAGE, "%s takes %s, not '%.64s'", name,

@@ -351,7 +351,7 @@ int mp_token_change(struct mp_pool *p, const char *id, const char *verb, int64_t
 
 	j = strlen(id) == ID_CHARS ? token_get(p, id, &revision) : NULL;
 	if (!j)
-		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no token %s", id);
+		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no token %s: 'motorpool token list' has them", id);
 	state = json_string_value(json_object_get(j, "state"));
 	if (state && !strcmp(state, "revoked") && strcmp(verb, "revoke")) {
 		json_decref(j);
@@ -388,7 +388,7 @@ int mp_token_reissue(struct mp_pool *p, const char *id, int64_t overlap_s,
 
 	j = strlen(id) == ID_CHARS ? token_get(p, id, &revision) : NULL;
 	if (!j)
-		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no token %s", id);
+		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no token %s: 'motorpool token list' has them", id);
 	expires = json_integer_value(json_object_get(j, "expires"));
 	snprintf(client, sizeof(client), "%s", json_string_value(json_object_get(j, "client")));
 	role = mp_role_find(json_string_value(json_object_get(j, "role")));

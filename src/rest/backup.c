@@ -87,7 +87,7 @@ static int authority_restore(struct mp_rest_call *c, struct mp_fail *f)
 		return 0;
 	if (!ca || !pass || mp_http_unseal(mp_pool_state_dir(c->pool), ca, key, pass, f) < 0) {
 		if (!f->text[0])
-			mp_fail_set(f, 0, "the authority's key needs its passphrase");
+			mp_fail_set(f, 0, "the authority's key in this backup needs its passphrase: give --passphrase-file");
 		f->code = MP_CODE_USAGE;
 		return -1;
 	}

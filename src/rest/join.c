@@ -77,7 +77,8 @@ void mp_rest_join_create(struct mp_rest_call *c)
 					      json_sprintf("%s.%s@%s", text, mark,
 							   json_string_value(json_array_get(api, 0)))));
 	else {
-		mp_fail_set(&f, MP_CODE_FAILED, "the pool's authority cannot be read");
+		mp_fail_set(&f, MP_CODE_FAILED, "the pool's authority cannot be read: see whether ca.key "
+			    "in the state directory is there");
 		mp_rest_refuse(c, &f);
 	}
 	json_decref(api);
