@@ -26,6 +26,7 @@
 #define BACKOFF_MIN  (SECOND / 5)
 #define BACKOFF_MAX  (10 * SECOND)
 #define RETURN_TRY_NS SECOND
+#define RELEASE_MS    2000
 
 struct mp_held {
 	const struct mp_bundle *bundle;
@@ -667,7 +668,7 @@ enum mp_held_state mp_held_step(struct mp_held *h, int fd, int timeout_ms)
 	return h->ended ? MP_HELD_ENDED : h->held ? MP_HELD_YES : MP_HELD_AWAY;
 }
 
-/* Its server is away: any other takes the holder's word, so that the limit is free again. */
+/* Its server is away, or did not answer: any other takes the holder's word, so that the limit is free again. */
 static void release_elsewhere(struct mp_held *h)
 {
 	const char *id = json_string_value(json_object_get(h->lease, "id"));
@@ -684,10 +685,15 @@ static void release_elsewhere(struct mp_held *h)
 
 void mp_held_release(struct mp_held *own_held)
 {
-	/* Closing the stream is the release: the server sees its holder go. */
-	if (!own_held->ended && !own_held->held)
-		release_elsewhere(own_held);
-	held_free(own_held);
+	struct mp_held *h = own_held;
+	bool known = h->ended;
+
+	/* Leaving the stream is the release; its proper end says that nothing is charged any more. */
+	if (!known && h->held && h->listen)
+		known = mp_http_listen_leave(h->listen, RELEASE_MS) || h->ended;
+	if (!known)
+		release_elsewhere(h);
+	held_free(h);
 }
 
 const char *mp_held_notice(struct mp_held *h)

@@ -24,7 +24,6 @@ if missing():
     print(f"1..0 # SKIP {missing()}")
     sys.exit(0)
 DAEMON, COMMAND, WORKER = sys.argv[1:4]
-ROUNDS = int(os.environ.get("ROUNDS", "4"))
 root = pathlib.Path(tempfile.mkdtemp(prefix="mp-several-"))
 libdir = root / "lib"
 libdir.mkdir()
@@ -261,38 +260,9 @@ def test_drain(d):
 
 
 def test_limits(d):
-    """Four requests of 1, 0.75, 0.75, 0.5 under 2.5, at one instant, asked of different servers."""
+    """test-limits.py has the race; this is what a lost server leaves."""
     motorpool("limit", "set", "default", "2.5")
     motorpool("token", "create", "--client", "eve", "-o", str(root / "eve"))
-    bad = []
-    for n in range(ROUNDS):
-        go = root / "go"
-        go.unlink(missing_ok=True)
-        seen = []
-
-        def one(f, s):
-            # Each has a server of its own to ask, and that one grants it.
-            seen.append(motorpool("run", "-p", f, "--bundle", str(root / "eve"), "--server", s, "--timeout", "20", "--", "timeout", "40",
-                                  "sh", "-c", f"while [ ! -e {go} ]; do sleep 0.05; done").returncode)
-        api = [f"127.0.0.1:{x.api}" for x in d]
-        ts = [threading.Thread(target=one, args=(f, api[(i + n) % 3])) for i, f in enumerate(("1", "0.75", "0.75", "0.5"))]
-        for t in ts:
-            t.start()
-        # The one that is refused is told so at once; three hold.
-        within(20, lambda: seen)
-        within(20, lambda: len(leases()) == 3)
-        go.touch()
-        for t in ts:
-            t.join()
-        if sorted(seen) != [0, 0, 0, 82]:
-            bad.append(seen)
-        if n % 25 == 24:
-            # In the long form servers are killed in between.
-            i = n // 25 % 3
-            d[i].kill()
-            d[i] = d[i].again()
-            within(10, lambda: state(d[i].name) == "ok")
-    check(not bad, f"limits 2.5: of 1, 0.75, 0.75, 0.5 at one instant on three servers three are granted, {ROUNDS} rounds", bad)
     r = Run("-p", "1", "--bundle", str(root / "eve"))
     r2 = Run("-p", "1", "--bundle", str(root / "eve"))
     b = motorpool("run", "-p", "0.75", "--bundle", str(root / "eve"), "--", "true")

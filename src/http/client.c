@@ -18,6 +18,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #define ANSWER_MAX (64u << 20)
 #define EVENT_MAX  (4u << 20)
@@ -28,6 +30,7 @@ struct mp_http_client {
 	char *address, *ca_file, *token, *cert_file, *key_file, *authority;
 	bool plain;
 	long connect_ms;
+	int fd; /* that was opened last, -1 when it was closed */
 	struct curl_slist *extra;
 	char error[CURL_ERROR_SIZE];
 };
@@ -38,6 +41,7 @@ struct mp_http_client *mp_http_client_new(const struct mp_http_target *t)
 
 	if (!c)
 		return NULL;
+	c->fd = -1;
 	c->curl = curl_easy_init();
 	c->multi = curl_multi_init();
 	c->address = strdup(t->address);
@@ -119,8 +123,20 @@ static void fail_say(struct mp_http_client *c, CURLcode rc, struct mp_fail *f)
 /* A program that `run` starts must not inherit the connection: it would keep the lease alive. */
 static int on_socket(void *arg, curl_socket_t fd, curlsocktype purpose)
 {
-	(void)arg, (void)purpose;
+	struct mp_http_client *c = arg;
+
+	(void)purpose;
+	c->fd = fd;
 	return fcntl(fd, F_SETFD, FD_CLOEXEC) < 0 ? CURL_SOCKOPT_ERROR : CURL_SOCKOPT_OK;
+}
+
+static int on_close(void *arg, curl_socket_t fd)
+{
+	struct mp_http_client *c = arg;
+
+	if (c->fd == fd)
+		c->fd = -1;
+	return close(fd);
 }
 
 static void trust_set(struct mp_http_client *c)
@@ -184,6 +200,9 @@ static int request_prepare(struct mp_http_client *c, const char *method, const c
 	curl_easy_setopt(curl, CURLOPT_PRIVATE, list);
 	curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, method);
 	curl_easy_setopt(curl, CURLOPT_SOCKOPTFUNCTION, on_socket);
+	curl_easy_setopt(curl, CURLOPT_SOCKOPTDATA, c);
+	curl_easy_setopt(curl, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+	curl_easy_setopt(curl, CURLOPT_CLOSESOCKETDATA, c);
 	trust_set(c);
 	curl_easy_setopt(curl, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_3);
 	curl_easy_setopt(curl, CURLOPT_PROXY, "");
@@ -434,6 +453,20 @@ int mp_http_listen_status(struct mp_http_listen *l, enum mp_http_outcome *ret_ou
 	else if (status != 200 && l->in.len)
 		*ret_error = json_loadb(l->in.data, l->in.len, 0, NULL);
 	return (int)status;
+}
+
+bool mp_http_listen_leave(struct mp_http_listen *l, int timeout_ms)
+{
+	uint64_t until = mp_now_ns() + (uint64_t)timeout_ms * 1000000ull, now;
+
+	/* An end that comes before this is no answer to it. */
+	if (!mp_http_listen_step(l, -1, 0))
+		return false;
+	if (l->client->fd < 0 || shutdown(l->client->fd, SHUT_WR) < 0)
+		return false;
+	while (!l->over && (now = mp_now_ns()) < until)
+		mp_http_listen_step(l, -1, (int)((until - now) / 1000000) + 1);
+	return l->over && l->rc == CURLE_OK;
 }
 
 void mp_http_listen_close(struct mp_http_listen *own_listen)

@@ -149,6 +149,12 @@ struct mp_http_listen *mp_http_listen_lines(struct mp_http_client *c, const char
 int mp_http_listen_step(struct mp_http_listen *l, int fd, int timeout_ms);
 int mp_http_listen_status(struct mp_http_listen *l, enum mp_http_outcome *ret_outcome,
 			  json_t **ret_error, struct mp_fail *f);
+/*
+ * Tells the other side that this one is done, and waits at most timeout_ms until
+ * it has ended its answer.  True: properly, after it had heard that; false: the
+ * stream broke, and whether the other side knows is not known.
+ */
+bool mp_http_listen_leave(struct mp_http_listen *l, int timeout_ms);
 void mp_http_listen_close(struct mp_http_listen *own_listen);
 
 /* ---- Certificates ---- */

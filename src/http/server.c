@@ -6,7 +6,7 @@
  * for the end of peers whose stream is suspended, since libmicrohttpd does not
  * look at a suspended connection: it holds a duplicate of each such socket in an
  * epoll set and asks for EPOLLRDHUP alone, which the kernel raises when the
- * other process is gone.  mp_http_stream.lock guards a stream's queue and its
+ * other process is gone or has shut down its sending side.  mp_http_stream.lock guards a stream's queue and its
  * three flags; suspending and resuming happen inside it, so that a wake-up
  * between "nothing to send" and "suspended" cannot be lost.
  */
@@ -129,6 +129,24 @@ static void stream_die(struct mp_http_stream *s)
 	pthread_mutex_unlock(&s->lock);
 	if (tell)
 		s->gone(s->arg);
+}
+
+/*
+ * The peer has said that it is done, or its kernel has: what that means is done
+ * first, and then the answer is ended properly, which tells a peer that still
+ * reads.
+ */
+static void stream_leave(struct mp_http_stream *s)
+{
+	bool tell;
+
+	pthread_mutex_lock(&s->lock);
+	tell = !s->told;
+	s->told = true;
+	pthread_mutex_unlock(&s->lock);
+	if (tell)
+		s->gone(s->arg);
+	mp_http_stream_end(s);
 }
 
 static ssize_t stream_read(void *cls, uint64_t pos, char *to, size_t max)
@@ -335,7 +353,7 @@ static void *watch(void *arg)
 		s = stream_find(server, ev.data.ptr);
 		if (!s)
 			continue;
-		stream_die(s);
+		stream_leave(s);
 		mp_http_stream_unref(s);
 	}
 }

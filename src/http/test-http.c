@@ -217,6 +217,31 @@ MP_TEST(stream_carries_and_ends)
 	mp_http_server_stop(s);
 }
 
+/* Leaving waits for the other side's word: given after it has heard, and not given by one that only stops. */
+MP_TEST(leaving_is_answered)
+{
+	struct mp_http_server *s = server_start();
+	struct mp_http_client *c = client_new(address, ca_file);
+	struct mp_http_listen *l;
+	int i, round;
+
+	for (round = 0; round < 2; round++) {
+		events = 0;
+		l = mp_http_listen_open(c, "POST", "/stream", NULL, on_event, NULL);
+		for (i = 0; i < 200 && events < 1; i++)
+			mp_http_listen_step(l, -1, 50);
+		if (round) {
+			mp_http_server_stop(s);
+			MP_CHECK(gone_within(1));
+		}
+		MP_CHECK_EQ(mp_http_listen_leave(l, 2000), !round);
+		if (!round)
+			MP_CHECK(gone_within(1));
+		mp_http_listen_close(l);
+	}
+	mp_http_client_free(c);
+}
+
 MP_TEST(killed_peer_is_noticed_at_once)
 {
 	struct mp_http_server *s;

@@ -288,6 +288,8 @@ static void repair_want(struct repair *r)
 	struct lease *l;
 
 	for (l = r->p->leases; l; l = l->next) {
+		if (l->state >= LEASE_ENDING)
+			continue;
 		mp_lease_keys_locked(r->p, l, key, use);
 		text = mp_lease_record_locked(r->p, l);
 		snprintf(cost, sizeof(cost), "%lld", (long long)mp_limit_cost_locked(r->p, l));

@@ -10,9 +10,11 @@
  * The devices are charged from granted until gone: memory of an ending lease is
  * not lent again before the workers that use it are gone.
  *
- * The store has every lease under /leases/SERVER/ID, so that a daemon that is
- * started again goes on with the workers that it finds.  A lease whose key
- * cannot be written is not granted.
+ * The store has every lease under /leases/SERVER/ID from granted until ending, so
+ * that a daemon that is started again goes on with the workers that it finds, and
+ * ends those of leases that were ending.  A lease whose key cannot be written is
+ * not granted.  What it costs its client goes with the key: who has released a
+ * lease may ask for another at once.
  */
 #include "pool/state.h"
 
@@ -182,16 +184,22 @@ void mp_lease_store_locked(struct mp_pool *p, struct lease *l)
 	}
 }
 
-static void lease_forget(struct mp_pool *p, const struct lease *l)
+/* Nobody's any more: what the store could not be told now it is told later. */
+static void lease_strike(struct mp_pool *p, const struct lease *l)
 {
-	char key[256], path[4096];
+	char key[256];
 
 	key_print(p, l, key);
-	/* What the store could not be told now it is told later. */
 	if (mp_limit_leave_locked(p, l, key)) {
 		p->dirty = true;
 		mp_log(MP_LOG_WARN, "pool", "lease-not-forgotten", "id=%s", l->id);
 	}
+}
+
+static void account_remove(struct mp_pool *p, const struct lease *l)
+{
+	char path[4096];
+
 	account_path(p, l, path, sizeof(path));
 	unlink(path);
 }
@@ -391,7 +399,10 @@ static struct lease *grant_locked(struct mp_pool *p, const struct mp_lease_reque
 	}
 	rc = lease_store(p, l, f);
 	if (rc) {
-		lease_forget(p, l);
+		/* Whether a transaction without an answer was made is not known. */
+		if (rc != MP_LIMIT_OVER)
+			lease_strike(p, l);
+		account_remove(p, l);
 		lease_free(l);
 		if (rc != MP_LIMIT_OVER)
 			mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
@@ -497,7 +508,7 @@ static void lease_finish(struct mp_pool *p, struct lease *l)
 	mp_history_lease_locked(p, l);
 	lease_uncharge(p, l);
 	p->freed_ns = mp_now_ns();
-	lease_forget(p, l);
+	account_remove(p, l);
 	for (at = &p->leases; *at != l; at = &(*at)->next)
 		;
 	*at = l->next;
@@ -512,6 +523,8 @@ void mp_lease_end_locked(struct mp_pool *p, struct lease *l, const char *why)
 		return;
 	snprintf(l->why, sizeof(l->why), "%s", why);
 	state_move(l, LEASE_ENDING);
+	/* Before anyone hears of the end: the client may ask for what this leaves of its limit. */
+	lease_strike(p, l);
 	holder_tell(l, "ended", json_pack("{s:s}", "why", why), true);
 	mp_session_adopt_strays_locked(p, l);
 	for (s = l->sessions; s; s = s->next)
@@ -736,7 +749,8 @@ static struct lease *lease_parse(struct mp_pool *p, const char *id, json_t *j)
 	    !slices_take(p, json_object_get(j, "devices"), l) ||
 	    mp_account_devices(l->account) != l->n) {
 		mp_log(MP_LOG_WARN, "pool", "lease-not-adopted", "id=%s", l->id);
-		lease_forget(p, l);
+		lease_strike(p, l);
+		account_remove(p, l);
 		lease_free(l);
 		return NULL;
 	}
@@ -767,6 +781,9 @@ void mp_lease_adopt(struct mp_pool *p)
 			if (l->sessions) {
 				l->state = LEASE_ATTACHED;
 				l->unused_ns = 0;
+			} else {
+				/* Perhaps its holder never had the answer. */
+				l->holder_deadline = l->created_ns + ATTACH_NS;
 			}
 			mp_account_reap(l->account);
 			mp_log(MP_LOG_INFO, "pool", "lease-adopted", "id=%s workers=%u", l->id,
