@@ -422,7 +422,17 @@ static int offers_take(const struct mp_bundle *b, const struct mp_ask *ask,
 	return rc;
 }
 
-/* Any server knows all: the first that answers proposes, the owners grant. */
+static unsigned random_below(unsigned n)
+{
+	unsigned r = 0;
+
+	return n && getrandom(&r, sizeof(r), 0) == (ssize_t)sizeof(r) ? r % n : 0;
+}
+
+/*
+ * Any server knows all: the first that answers proposes, the owners grant.  Each
+ * asking begins with another server, so that none has all clients.
+ */
 static int ask_all(const struct mp_bundle *b, const struct mp_ask *ask, json_t *body,
 		   struct mp_held **ret_held, struct mp_fail *f)
 {
@@ -430,15 +440,15 @@ static int ask_all(const struct mp_bundle *b, const struct mp_ask *ask, json_t *
 	enum mp_http_outcome o;
 	struct mp_fail one;
 	json_t *answer;
+	unsigned i, first = random_below(b->nservers);
 	int status, rc;
-	unsigned i;
 
 	f->code = 0;
 	if (ask->server)
 		return grant_ask(b, ask, client_to(b, ask->server), body, ret_held, f);
 	for (i = 0; i < b->nservers; i++) {
 		memset(&one, 0, sizeof(one));
-		c = client_to(b, b->servers[i]);
+		c = client_to(b, b->servers[(first + i) % b->nservers]);
 		if (!c)
 			return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
 		o = mp_http_call(c, "POST", "/v1/offers", body, 15000, &status, &answer, &one);
@@ -473,6 +483,7 @@ struct line {
 	unsigned next; /* server that is tried for it next */
 	int place, of;
 	bool try;
+	json_t *offers; /* of the last "try": who may have room */
 };
 
 static void on_line(void *arg, const char *event, json_t *data)
@@ -484,6 +495,8 @@ static void on_line(void *arg, const char *event, json_t *data)
 		l->of = (int)json_integer_value(json_object_get(data, "of"));
 	} else if (!strcmp(event, "try")) {
 		l->try = true;
+		json_decref(l->offers);
+		l->offers = json_incref(json_object_get(data, "offers"));
 	}
 }
 
@@ -491,13 +504,17 @@ static void line_close(struct line *l)
 {
 	mp_http_listen_close(l->listen);
 	mp_http_client_free(l->client);
+	json_decref(l->offers);
 	l->listen = NULL;
 	l->client = NULL;
+	l->offers = NULL;
 	l->place = 0;
 }
 
 static void line_open(struct line *l, json_t *body)
 {
+	if (!l->next)
+		l->next = random_below(l->bundle->nservers);
 	l->client = client_to(l->bundle, l->bundle->servers[l->next++ % l->bundle->nservers]);
 	if (l->client)
 		l->listen = mp_http_listen_open(l->client, "POST", "/v1/line", body, on_line, l);
@@ -511,11 +528,12 @@ static bool worth_waiting(int code)
 /* Until time is up, a signal came, or the line says that it is worth a try. */
 static void wait_a_while(struct line *l, uint64_t ns, const int *stop)
 {
-	uint64_t until = mp_now_ns() + ns, now;
+	/* A signal that is only noted is looked for now and then. */
+	uint64_t until = mp_now_ns() + ns, most = stop ? SECOND / 5 : SECOND, now;
 
 	while (!l->try && (now = mp_now_ns()) < until &&
 	       !(stop && __atomic_load_n(stop, __ATOMIC_RELAXED))) {
-		uint64_t part = until - now < SECOND / 20 ? until - now : SECOND / 20;
+		uint64_t part = until - now < most ? until - now : most;
 
 		if (!l->listen)
 			usleep((useconds_t)(part / 1000));
@@ -549,6 +567,22 @@ static void counts_log(int rc)
 	       n.requests);
 }
 
+/* The line has said where: its word is taken once. */
+static int offers_ask(struct line *l, const struct mp_ask *ask, json_t *body, struct mp_held **ret_held,
+		      struct mp_fail *f)
+{
+	json_t *offers = l->offers;
+	int rc;
+
+	l->offers = NULL;
+	f->code = 0;
+	rc = offers_take(l->bundle, ask, NULL, offers, body, ret_held, f);
+	if (rc && !f->code)
+		mp_fail_set(f, MP_CODE_BUSY, "nothing fits now");
+	json_decref(offers);
+	return rc;
+}
+
 static bool stopped(const int *stop)
 {
 	return stop && __atomic_load_n(stop, __ATOMIC_RELAXED);
@@ -567,7 +601,7 @@ int mp_client_ask(const struct mp_bundle *b, const struct mp_ask *ask, const int
 	if (!body)
 		return mp_fail_set(f, MP_CODE_FAILED, "out of memory");
 	for (;;) {
-		rc = ask_all(b, ask, body, ret_held, f);
+		rc = line.offers ? offers_ask(&line, ask, body, ret_held, f) : ask_all(b, ask, body, ret_held, f);
 		counts_log(rc);
 		if (!rc || !worth_waiting(f->code) || !ask->timeout_s || stopped(stop))
 			break;
@@ -581,6 +615,9 @@ int mp_client_ask(const struct mp_bundle *b, const struct mp_ask *ask, const int
 		left -= mp_now_ns() - begun;
 		if (!line.listen && f->code == MP_CODE_BUSY && !ask->server)
 			line_open(&line, body);
+		/* Who stands in line is called; asking besides is for a line that has stopped. */
+		if (line.listen && line.place)
+			pause = BACKOFF_MAX;
 		progress_print(ask, &line, begun, f, &shown);
 		/* Jitter of a half: clients that were refused together do not come back together. */
 		if (getrandom(&jitter, sizeof(jitter), 0) != (ssize_t)sizeof(jitter))

@@ -20,7 +20,7 @@
 
 #define SECOND	   1000000000ull
 #define TRY_NS	   (SECOND / 2) /* between two "try" for one waiter */
-#define LOOKED_AT  16		/* waiters of this server that are looked at in one pass */
+#define SHARE	   50		/* one part in so many of the time is spent on the line */
 
 struct waiter {
 	struct waiter *next;
@@ -292,29 +292,14 @@ static void reserve_choose(struct peers *all, struct waiter *w)
 	}
 }
 
-static bool fits_somewhere(struct peers *all, const struct waiter *w)
-{
-	struct mp_lease_request q = {.want = w->want, .filters = &w->filters};
-	struct placement at;
-	struct mp_fail f = {0};
-	unsigned i;
-
-	for (i = 0; i < all->n; i++)
-		if (all->peer[i].alive && !all->peer[i].draining &&
-		    !mp_peer_place(&all->peer[i], &q, false, &at, &f))
-			return true;
-	return false;
-}
-
-static void waiter_refresh(struct mp_pool *p, struct peers *all, const struct line *l, struct waiter *w,
-			   uint64_t now, int64_t now_us)
+/* Is its key in the line?  If not, it went with the process's lease of the store. */
+static void place_tell(struct mp_pool *p, const struct line *l, struct waiter *w)
 {
 	unsigned i;
 
 	for (i = 0; i < l->n && strcmp(l->place[i].key, w->key); i++)
 		;
 	if (i == l->n) {
-		/* Its key went with the process's lease of the store. */
 		if (p->writable)
 			key_put(p, w);
 	} else if (w->told != i + 1) {
@@ -322,15 +307,98 @@ static void waiter_refresh(struct mp_pool *p, struct peers *all, const struct li
 		w->door->tell(w->door, "place", json_pack("{s:i, s:i}", "place", (int)i + 1, "of",
 							  (int)l->n));
 	}
-	if (!w->reserve[0] && p->writable &&
-	    now_us - w->since_us > mp_setting_seconds(p, "reserve-after") * 1000000) {
-		reserve_choose(all, w);
-		if (w->reserve[0] && (record_set(w) || key_put(p, w)))
-			w->reserve[0] = 0;
+}
+
+static void reserve_mind(struct mp_pool *p, struct peers *all, struct waiter *w, int64_t now_us)
+{
+	if (w->reserve[0] || !p->writable ||
+	    now_us - w->since_us <= mp_setting_seconds(p, "reserve-after") * 1000000)
+		return;
+	reserve_choose(all, w);
+	if (w->reserve[0] && (record_set(w) || key_put(p, w)))
+		w->reserve[0] = 0;
+}
+
+static struct waiter *waiter_of(struct mp_pool *p, const struct place *e)
+{
+	struct waiter *w;
+
+	for (w = p->waiters; w && strcmp(w->key, e->key); w = w->next)
+		;
+	return w;
+}
+
+/* Wants that nothing fits: as the line is gone through there is only less, so none like them fits either. */
+struct misses {
+	struct mp_want want[16];
+	unsigned n;
+};
+
+static bool missed(const struct misses *m, const struct place *e)
+{
+	unsigned i;
+
+	for (i = 0; i < m->n && !e->filters && !e->reserve[0]; i++)
+		if (m->want[i].n <= e->want.n && m->want[i].fraction <= e->want.fraction &&
+		    m->want[i].bytes <= e->want.bytes &&
+		    /* Nothing asked means whole devices, which is the most. */
+		    (m->want[i].fraction || m->want[i].bytes))
+			return true;
+	return false;
+}
+
+/* The server that has room for it and is not kept for one before it; what it takes is taken. */
+static struct peer *room_take(struct peers *all, const struct line *l, unsigned at)
+{
+	const struct place *e = &l->place[at];
+	struct mp_lease_request q = {.want = e->want, .filters = e->filters};
+	struct placement where;
+	struct mp_fail f = {0};
+	struct peer *s;
+	unsigned i, k;
+
+	for (i = 0; i < all->n; i++) {
+		s = &all->peer[i];
+		for (k = 0; k < at && strcmp(l->place[k].reserve, s->name); k++)
+			;
+		if (!s->alive || s->draining || k < at || mp_peer_place(s, &q, false, &where, &f))
+			continue;
+		for (k = 0; k < e->want.n; k++) {
+			s->devices[where.device[k]].charged += where.bytes;
+			s->devices[where.device[k]].leases++;
+			s->devices[where.device[k]].exclusive |= where.whole;
+		}
+		return s;
 	}
-	if (now >= w->tried + TRY_NS && fits_somewhere(all, w)) {
+	return NULL;
+}
+
+/*
+ * Gives what is free to the line in its order, on paper, and tells those of our
+ * clients who would get something to try, and where.  Every server with waiters
+ * does the same from the same copy, so that of a long line a few ask again, not
+ * all.
+ */
+static void room_offer(struct mp_pool *p, struct peers *all, const struct line *l, uint64_t now)
+{
+	struct misses m = {.n = 0};
+	const struct place *e;
+	struct waiter *w;
+	struct peer *s;
+	unsigned i;
+
+	for (i = 0; i < l->n; i++) {
+		e = &l->place[i];
+		if (missed(&m, e))
+			continue;
+		s = room_take(all, l, i);
+		if (!s && !e->filters && !e->reserve[0] && m.n < MP_ARRAY_LEN(m.want))
+			m.want[m.n++] = e->want;
+		w = s ? waiter_of(p, e) : NULL;
+		if (!w || now < w->tried + TRY_NS)
+			continue;
 		w->tried = now;
-		w->door->tell(w->door, "try", json_object());
+		w->door->tell(w->door, "try", json_pack("{s:[o]}", "offers", mp_peer_offer_json(s)));
 	}
 }
 
@@ -340,16 +408,20 @@ void mp_line_refresh_locked(struct mp_pool *p, uint64_t now)
 	struct timeval tv;
 	struct peers all;
 	struct line l;
-	unsigned n = 0;
 
-	if (!p->waiters || mp_peers_load(p, &all) < 0)
+	if (!p->waiters || now < p->line_due || mp_peers_load(p, &all) < 0)
 		return;
 	gettimeofday(&tv, NULL);
 	line_load(p, &l);
-	for (w = p->waiters; w && n < LOOKED_AT; w = w->next, n++)
-		waiter_refresh(p, &all, &l, w, now, (int64_t)tv.tv_sec * 1000000 + tv.tv_usec);
+	for (w = p->waiters; w; w = w->next) {
+		place_tell(p, &l, w);
+		reserve_mind(p, &all, w, (int64_t)tv.tv_sec * 1000000 + tv.tv_usec);
+	}
+	room_offer(p, &all, &l, now);
 	line_free(&l);
 	mp_peers_free(&all);
+	/* The longer it takes, the rarer: the whole pool does this at every change. */
+	p->line_due = now + SHARE * (mp_now_ns() - now);
 }
 
 json_t *mp_line_json(struct mp_pool *p)

@@ -313,7 +313,7 @@ static int miss_say(const struct miss *m, struct mp_fail *f)
 	return -1;
 }
 
-static json_t *proposal_json(const struct peer *e)
+json_t *mp_peer_offer_json(const struct peer *e)
 {
 	return json_pack("{s:s, s:O?, s:b}", "server", e->name, "api",
 			 json_object_get(e->record, "api"), "self", e->self);
@@ -351,7 +351,7 @@ json_t *mp_pool_offers(struct mp_pool *p, const struct mp_lease_request *q, stru
 	if (n)
 		list = json_array();
 	for (i = 0; i < n && i < 8; i++)
-		json_array_append_new(list, proposal_json(good[i].peer));
+		json_array_append_new(list, mp_peer_offer_json(good[i].peer));
 	/* Over one's limit there is nothing to wait for. */
 	if (!n && miss_say(&m, f) < 0 && f->code == MP_CODE_BUSY)
 		mp_limit_check(p, q->client, &q->want, mp_peers_largest(&all), f);

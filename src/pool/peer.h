@@ -29,6 +29,8 @@ int mp_peer_place(const struct peer *e, const struct mp_lease_request *q, bool s
 		  struct placement *at, struct mp_fail *f);
 const char *mp_peer_state(const struct peer *e);
 json_t *mp_device_json(const struct device *d);
+/* Where a request may be put to this server. */
+json_t *mp_peer_offer_json(const struct peer *e);
 json_t *mp_peer_json(const struct peer *e);
 json_t *mp_peer_lease_json(const struct peer *e, const json_t *record);
 

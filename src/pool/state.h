@@ -127,7 +127,7 @@ struct mp_pool {
 	bool dirty;    /* the store has not heard of everything */
 	bool moved;    /* atomic: it has changed since it was looked at */
 	const char *frozen; /* no leases are given, for this reason (a static text) */
-	uint64_t refreshed, published;
+	uint64_t refreshed, published, line_due;
 	int64_t limits_seen;
 	uint64_t freed_ns; /* when memory last became free here */
 	struct waiter *waiters;

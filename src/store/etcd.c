@@ -29,7 +29,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #define ENDPOINTS    9
 #define CALL_MS	     2000 /* for a commit */
@@ -59,10 +61,12 @@ struct etcd {
 	struct line keeper, watcher; /* each its thread's own */
 	pthread_t keeper_thread, watcher_thread;
 	bool threads;
+	int nudge; /* wakes the watcher */
 	pthread_mutex_t state;
 	pthread_cond_t wake;
 	bool up MP_GUARDED_BY(state), stopping MP_GUARDED_BY(state), rewatch MP_GUARDED_BY(state);
 	int64_t lease MP_GUARDED_BY(state); /* 0: none */
+	uint64_t committed MP_GUARDED_BY(state); /* when a transaction was last answered */
 	void (*changed)(void *arg) MP_GUARDED_BY(state);
 	void *changed_arg MP_GUARDED_BY(state);
 };
@@ -121,6 +125,16 @@ static bool is_stopping(struct etcd *e)
 	stopping = e->stopping;
 	pthread_mutex_unlock(&e->state);
 	return stopping;
+}
+
+static uint64_t committed_at(struct etcd *e)
+{
+	uint64_t at;
+
+	pthread_mutex_lock(&e->state);
+	at = e->committed;
+	pthread_mutex_unlock(&e->state);
+	return at;
 }
 
 static int64_t lease_of(struct etcd *e)
@@ -402,6 +416,15 @@ static json_t *transaction_json(struct etcd *e, const struct mp_store_guard *gua
 			 failure);
 }
 
+/* The watcher sleeps on its stream. */
+static void nudge(struct etcd *e)
+{
+	uint64_t one = 1;
+
+	if (write(e->nudge, &one, sizeof(one)) < 0)
+		mp_log(MP_LOG_ERROR, "store", "nudge", "why=\"%s\"", strerror(errno));
+}
+
 /* Until the copy has seen what the guards collided with. */
 static void catch_up(struct etcd *e, const struct mp_store_guard *guards, size_t nguards,
 		     const json_t *answer)
@@ -421,6 +444,7 @@ static void catch_up(struct etcd *e, const struct mp_store_guard *guards, size_t
 		pthread_mutex_lock(&e->state);
 		e->rewatch = true;
 		pthread_mutex_unlock(&e->state);
+		nudge(e);
 	}
 }
 
@@ -469,6 +493,9 @@ static int etcd_commit(struct mp_store *s, const struct mp_store_guard *guards, 
 		json_decref(answer);
 		return -1;
 	}
+	pthread_mutex_lock(&e->state);
+	e->committed = mp_now_ns();
+	pthread_mutex_unlock(&e->state);
 	if (json_is_true(json_object_get(answer, "succeeded"))) {
 		*ret_revision = revision_of(answer);
 		own_apply(e, changes, nchanges, *ret_revision);
@@ -577,7 +604,11 @@ static void on_line(void *arg, const char *event, json_t *line)
 
 static bool rewatch_take(struct etcd *e)
 {
+	uint64_t n;
 	bool again;
+
+	if (read(e->nudge, &n, sizeof(n)) < 0 && errno != EAGAIN)
+		return true;
 
 	pthread_mutex_lock(&e->state);
 	again = e->rewatch || e->stopping;
@@ -601,7 +632,7 @@ static void watch_once(struct etcd *e, int64_t from)
 	body = json_pack("{s:o}", "create_request", create);
 	l = mp_http_listen_lines(c, "POST", "/v3/watch", body, on_line, &w);
 	json_decref(body);
-	while (l && !w.over && mp_http_listen_step(l, -1, 200) && !rewatch_take(e))
+	while (l && !w.over && mp_http_listen_step(l, e->nudge, 5000) && !rewatch_take(e))
 		;
 	mp_http_listen_close(l);
 }
@@ -668,10 +699,18 @@ static int majority_probe(struct etcd *e)
 static void *keep(void *arg)
 {
 	struct etcd *e = arg;
-	bool good;
+	uint64_t second = (uint64_t)e->ttl_s * 1000 / 6 * MS, renewed = 0;
+	bool good = true;
 
 	while (!is_stopping(e)) {
-		good = majority_probe(e) == 0 && lease_renew(e) == 0;
+		/* A transaction that was answered has asked the majority, too. */
+		if (!good || mp_now_ns() > committed_at(e) + second)
+			good = majority_probe(e) == 0;
+		/* Twice in the time that it may miss one. */
+		if (good && mp_now_ns() > renewed + 2 * second - second / 4) {
+			good = lease_renew(e) == 0;
+			renewed = good ? mp_now_ns() : 0;
+		}
 		up_set(e, good);
 		wait_for(e, good ? (unsigned)e->ttl_s * 1000 / 6 : PROBE_DOWN_MS);
 	}
@@ -690,6 +729,7 @@ static void etcd_close(struct mp_store *own_store)
 	e->stopping = true;
 	pthread_cond_broadcast(&e->wake);
 	pthread_mutex_unlock(&e->state);
+	nudge(e);
 	if (e->threads) {
 		pthread_join(e->watcher_thread, NULL);
 		pthread_join(e->keeper_thread, NULL);
@@ -713,6 +753,7 @@ static void etcd_close(struct mp_store *own_store)
 	pthread_cond_destroy(&e->wake);
 	pthread_mutex_destroy(&e->state);
 	pthread_mutex_destroy(&e->io);
+	close(e->nudge);
 	free(e);
 }
 
@@ -750,7 +791,9 @@ static struct etcd *etcd_new(const struct mp_store_etcd *c)
 	struct etcd *e = calloc(1, sizeof(*e));
 	pthread_condattr_t a;
 
-	if (!e || mp_copy_init(&e->copy) < 0) {
+	if (!e || (e->nudge = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0 || mp_copy_init(&e->copy) < 0) {
+		if (e && e->nudge >= 0)
+			close(e->nudge);
 		free(e);
 		return NULL;
 	}
@@ -767,6 +810,8 @@ static struct etcd *etcd_new(const struct mp_store_etcd *c)
 	e->cert_file = c->cert_file ? strdup(c->cert_file) : NULL;
 	e->key_file = c->key_file ? strdup(c->key_file) : NULL;
 	e->prefix = strdup(c->prefix ? c->prefix : "/motorpool/v1");
+	/* Many servers follow one store: not all by the same endpoint. */
+	e->watcher.current = e->commits.current = e->keeper.current = (unsigned)getpid();
 	return e;
 }
 
