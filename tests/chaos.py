@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pool under chaos: servers are killed and come back while many clients take, fill, check and release slices.
 
-usage: chaos.py [--servers N] [--devices N] [--processes N] [--threads N] [--programs N] [--seconds N] [--seed N] BUILD
+usage: chaos.py [--servers N] [--devices N] [--processes N] [--threads N] [--programs N] [--hold S] [--kills N] [--seconds N] [--seed N] BUILD
 Prints TAP.  What must hold is judged from what the clients wrote down themselves: never more lent of a device than it
 has, never over a client's limit, nobody else's bytes.  --programs processes of clients run a program through the drop-in.
 """
@@ -22,13 +22,14 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from etcd import Etcd, missing  # noqa: E402
+from servers import Pool, clean_environment  # noqa: E402
 from tap import check, plan, started  # noqa: E402
 
 if missing():
     print(f"1..0 # SKIP {missing()}")
     sys.exit(0)
 a = argparse.ArgumentParser()
-for name, value in (("servers", 3), ("devices", 2), ("processes", 3), ("threads", 6), ("programs", 1), ("seconds", 10), ("seed", 0), ("kills", 2)):
+for name, value in (("servers", 3), ("devices", 2), ("processes", 3), ("threads", 6), ("programs", 1), ("hold", 4), ("seconds", 10), ("seed", 0), ("kills", 2)):
     a.add_argument(f"--{name}", type=int, default=value)
 a.add_argument("build")
 a = a.parse_args()
@@ -36,51 +37,20 @@ seed = a.seed or random.SystemRandom().randrange(1, 1 << 30)
 rng = random.Random(seed)
 B = pathlib.Path(a.build).resolve()
 DAEMON, COMMAND = B / "src/daemon/motorpoold", B / "src/cli/motorpool"
-MEMORY = 64 << 20
+MEMORY = 32 << 20
 LIMIT = 3.5
-CLIENTS = 8
+# Each client has a token of its own, and several threads: together they want about twice what it may have.
+CLIENTS = max(4, a.processes * a.threads // 10)
 root = pathlib.Path(tempfile.mkdtemp(prefix="mp-chaos-"))
-env = {k: v for k, v in os.environ.items() if not k.startswith(("MOTORPOOL", "CUDA_"))}
-env.update(MOTORPOOL_WORKER=str(B / "src/worker/motorpool-worker"), MOTORPOOL_LIBDIR=str(B / "src/shim"), MOTORPOOL_BUNDLE=str(root / "bundle"),
-           MOTORPOOL_SOFT_CONTEXT_MEMORY="1M", MOTORPOOL_SOFT_THREADS="1", MOTORPOOL_WORKER_CONFINE="strict")
+env = dict(clean_environment(), MOTORPOOL_WORKER=str(B / "src/worker/motorpool-worker"), MOTORPOOL_LIBDIR=str(B / "src/shim"), MOTORPOOL_SOFT_CONTEXT_MEMORY="2M", MOTORPOOL_SOFT_THREADS="1", MOTORPOOL_WORKER_CONFINE="strict")
 
 
-class Server:
-    def __init__(self, i, store):
-        self.name, self.store, self.api, self.data = f"s{i}", store, 0, 0
-        self.log = root / f"{self.name}.log"
-        self.starts = 0
-        self.start()
-
-    def start(self):
-        soft = root / f"soft{self.name}"
-        soft.mkdir(exist_ok=True)
-        self.p = subprocess.Popen(
-            [DAEMON, "--driver", B / "src/soft/gpu/libcuda.so.1", "--api", f"127.0.0.1:{self.api}", "--data", f"127.0.0.1:{self.data}",
-             "--state", root / self.name, "--name", self.name, "--store", self.store],
-            env=dict(env, MOTORPOOL_LOG="info", MOTORPOOL_SOFT_DIR=str(soft), MOTORPOOL_WORKER_WRITE=str(soft),
-                     MOTORPOOL_SOFT_DEVICES=str(a.devices), MOTORPOOL_SOFT_MEMORY="64M"),
-            stdout=subprocess.DEVNULL, stderr=open(self.log, "a"))
-        started.append(self.p)
-
-    def ready(self, seconds=120):
-        until = time.time() + seconds
-        while time.time() < until and self.p.poll() is None:
-            m = re.findall(r"ready api-port=(\d+) data-port=(\d+)", self.log.read_text())
-            if len(m) > self.starts:
-                self.api, self.data = map(int, m[-1])
-                self.starts = len(m)
-                return True
-            time.sleep(0.02)
-        return False
-
-    def kill(self):
-        self.p.send_signal(signal.SIGKILL)
-        self.p.wait()
-
-
-def motorpool(*args):
-    return subprocess.run([COMMAND, *args], env=env, capture_output=True, text=True, timeout=120)
+def arguments(s):
+    soft = root / f"soft{s.name}"
+    soft.mkdir(exist_ok=True)
+    return (["--driver", B / "src/soft/gpu/libcuda.so.1"],
+            dict(env, MOTORPOOL_SOFT_DIR=str(soft), MOTORPOOL_WORKER_WRITE=str(soft), MOTORPOOL_SOFT_DEVICES=str(a.devices),
+                 MOTORPOOL_SOFT_MEMORY=f"{MEMORY >> 20}M"))
 
 
 def judge(files):
@@ -121,50 +91,68 @@ def judge(files):
     return granted, over, above, bad, notes
 
 
+class Cpu:
+    """What the machine is busy with: processor time of servers, store, clients and everything else."""
+
+    def __init__(self, servers, store, clients):
+        self.groups = {"servers": lambda: [s.p.pid for s in servers], "store": lambda: [n.pid for n in store.nodes if n], "clients": lambda: [p.pid for p in clients]}
+        self.last, self.at = {}, 0
+        self.said = time.time()
+        self.read()
+
+    def read(self):
+        now, parts = time.time(), {}
+        for name, pids in self.groups.items():
+            total = 0
+            for pid in pids():
+                try:
+                    f = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+                except OSError:
+                    continue
+                t = (int(f[11]) + int(f[12])) / os.sysconf("SC_CLK_TCK")
+                total += t - self.last.get(pid, 0 if self.at else t)
+                self.last[pid] = t
+            parts[name] = total / (now - self.at)
+        self.at = now
+        return parts
+
+    def say(self, killed):
+        if time.time() < self.said + 15:
+            return
+        self.said = time.time()
+        parts = " ".join(f"{k} {v:.2f}" for k, v in self.read().items())
+        print(f"# {killed} kills; processors: {parts}; load {os.getloadavg()[0]:.1f}", flush=True)
+
+
 def main():
     print(f"# seed {seed}: {a.servers} servers of {a.devices} soft GPUs, {a.processes} x {a.threads} clients, {a.programs} of them with programs, "
           f"{a.seconds} s")
     e = Etcd(root, election=1000)
-    store = "etcd://" + e.endpoints
-    servers = [Server(1, store)]
-    check(servers[0].ready(), "the first server is up", servers[0].log.read_text()[-1000:])
-    for i in range(2, a.servers + 1):
-        (root / f"s{i}").mkdir()
-        for f in ("ca.crt", "ca.key"):
-            shutil.copy(root / "s1" / f, root / f"s{i}" / f)
-    for i in range(2, a.servers + 1):
-        servers.append(Server(i, store))
-        if i % 4 == 0:
-            servers[-1].ready()
-    for s in servers:
-        s.starts or s.ready()
-    shutil.copytree(root / "s1/admin-bundle", root / "bundle")
-    seeds = "".join(f"127.0.0.1:{s.api}\n" for s in servers)
-    (root / "bundle/servers").write_text(seeds)
-    up = json.loads(motorpool("list", "--json").stdout)["servers"]
-    check(len(up) == a.servers and all(s["state"] == "ok" for s in up), f"{a.servers} servers are one pool", [s["state"] for s in up])
+    t0 = time.time()
+    pool = Pool(root, DAEMON, COMMAND, env, "etcd://" + e.endpoints, a.servers, arguments)
+    servers, motorpool = pool.servers, pool.run
+    print(f"# the pool is up after {time.time() - t0:.1f} s")
+    up = pool.states()
+    check(len(up) == a.servers and set(up.values()) == {"ok"}, f"{a.servers} servers are one pool", up)
     m = re.search(r"handshakes=(\d+) requests=(\d+)",
-                  subprocess.run([COMMAND, "run", "-p", "0.5", "--", "true"], env=dict(env, MOTORPOOL_LOG="debug"), capture_output=True, text=True).stderr)
+                  subprocess.run([COMMAND, "run", "-p", "0.5", "--", "true"], env=dict(pool.env, MOTORPOOL_LOG="debug"), capture_output=True, text=True).stderr)
     # The request that is answered with the lease is open as long as the lease, and not yet counted.
     check(m and int(m[1]) <= 2 and int(m[2]) + 1 <= 3, f"a grant in the idle pool: {m[1]} handshakes, {int(m[2]) + 1} requests" if m else "a grant in the idle pool", m)
     motorpool("limit", "set", "default", str(LIMIT))
     bundles = []
     for i in range(CLIENTS):
-        d = root / f"client{i}"
-        motorpool("token", "create", "--client", f"client{i}", "-o", str(d))
-        lines = seeds.splitlines()
-        rng.shuffle(lines)
-        (d / "servers").write_text("\n".join(lines[:8]) + "\n")
-        bundles.append(str(d))
+        bundles.append(pool.client(f"client{i}", rng.sample(pool.seeds, min(8, a.servers))))
     ps = []
     for i in range(a.processes):
-        mine = bundles[i % CLIENTS:] + bundles[:i % CLIENTS]
+        at = i * a.threads % CLIENTS
+        mine = bundles[at:] + bundles[:at]
         program = str(B / "src/daemon/hold") if i < a.programs else "-"
-        ps.append(subprocess.Popen([B / "src/daemon/chaos-client", str(seed % 100000 + i), str(a.seconds), str(a.threads), program, B / "src/shim",
+        ps.append(subprocess.Popen([B / "src/daemon/chaos-client", str(seed % 100000 + i), str(a.seconds), str(a.threads), str(a.hold), program, B / "src/shim",
                                     str(root / f"history{i}"), *mine], env=env, stderr=open(root / f"client{i}.log", "a")))
     started.extend(ps)
     end, killed = time.time() + a.seconds - 4, 0
     pause = max(2.0, a.seconds / (a.kills + 1))
+    cpu = Cpu(servers, e, ps)
     while time.time() < end - pause:
         time.sleep(pause * rng.uniform(0.5, 1.2))
         s = rng.choice(servers)
@@ -174,6 +162,7 @@ def main():
         s.start()
         if not s.ready():
             check(False, f"{s.name} comes back", s.log.read_text()[-1500:])
+        cpu.say(killed)
     for p in ps:
         p.wait(a.seconds + 120)
     granted, over, above, bad, notes = judge([root / f"history{i}" for i in range(a.processes)])
@@ -192,10 +181,7 @@ def main():
             break
         time.sleep(0.5)
     check(free and not p["leases"] and not use and not p["line"], "afterwards everything is free", (p["leases"][:3], use, p["line"][:3]))
-    for s in servers:
-        s.p.send_signal(signal.SIGTERM)
-    for s in servers:
-        s.p.wait(20)
+    pool.stop()
     e.close()
     failed = plan()
     if failed:

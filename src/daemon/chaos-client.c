@@ -3,9 +3,9 @@
  * Many clients of a pool in one process, for tests/chaos.py: each asks for a
  * slice, holds it for a while, gives it back, and writes down what it knows.
  *
- *	chaos-client SEED SECONDS THREADS PROGRAM|- LIBDIR HISTORY BUNDLE...
+ *	chaos-client SEED SECONDS THREADS HOLD PROGRAM|- LIBDIR HISTORY BUNDLE...
  *
- * Thread i uses bundle i modulo their number.  With PROGRAM (src/daemon/hold.c) a
+ * Thread i uses bundle i modulo their number and holds for HOLD seconds on average.  With PROGRAM (src/daemon/hold.c) a
  * thread starts it through the drop-in, has it fill the slice with a byte of its
  * own and check it again and again.  The history has lines
  *
@@ -39,7 +39,7 @@
 extern char **environ;
 
 static const char *program, *libdir;
-static uint64_t until;
+static uint64_t until, mean_ms;
 static FILE *history;
 static pthread_mutex_t history_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -160,7 +160,7 @@ static void child_end(struct child *c)
 	close(c->out);
 }
 
-/* Its first words, and its slice filled: as much as there is, but for a little. */
+/* Its first words, and its slice filled: all that there is. */
 static bool child_fill(struct child *c, unsigned byte)
 {
 	char answer[64], line[64];
@@ -170,9 +170,9 @@ static bool child_fill(struct child *c, unsigned byte)
 	    !child_say(c, "i\n", answer, sizeof(answer)))
 		return false;
 	left = strtoll(answer, NULL, 10);
-	if (left < 4)
+	if (left < 1)
 		return true;
-	snprintf(line, sizeof(line), "f %lld %u\n", left / 2, byte);
+	snprintf(line, sizeof(line), "f %lld %u\n", left, byte);
 	return child_say(c, line, answer, sizeof(answer)) && !strcmp(answer, "0");
 }
 
@@ -206,7 +206,7 @@ static void hold(struct one *o, struct mp_held *h, uint64_t end)
 			tell("note program of %s did not start", id);
 	}
 	while (mp_now_ns() < end) {
-		state = mp_held_step(h, -1, 100);
+		state = mp_held_step(h, -1, 500);
 		if (state == MP_HELD_ENDED)
 			break;
 		if (state != was)
@@ -214,7 +214,7 @@ static void hold(struct one *o, struct mp_held *h, uint64_t end)
 		was = state;
 		if (c.pid && mp_now_ns() > check) {
 			child_check(&c, id);
-			check = mp_now_ns() + 500000000;
+			check = mp_now_ns() + (c.good && end - mp_now_ns() > mean_ms * 500000 ? mean_ms * 100000 : 500000000);
 		}
 	}
 	tell("left %lld %s", now(), id);
@@ -236,15 +236,16 @@ static void *client_run(void *arg)
 	}
 	while (mp_now_ns() < until) {
 		struct mp_ask ask = {.n = 1 + rand_r(&o->seed) % 2, .fraction = 125000u * (1 + rand_r(&o->seed) % 6),
-				     .timeout_s = rand_r(&o->seed) % 8, .program = "chaos"};
+				     .timeout_s = rand_r(&o->seed) % 2 ? 0 : (int)(mean_ms / 1000 + 1), .program = "chaos"};
 
 		memset(&f, 0, sizeof(f));
 		if (mp_client_ask(&b, &ask, NULL, &h, &f) < 0) {
-			usleep(100000 + rand_r(&o->seed) % 900000);
+			/* Over a limit, or nothing fits: not again at once. */
+			usleep((useconds_t)((100 + rand_r(&o->seed) % 400) * mean_ms / 2));
 			continue;
 		}
 		tell_held(h, &ask, name ? name + 1 : o->bundle);
-		hold(o, h, mp_now_ns() + (1000 + rand_r(&o->seed) % 9000) * 1000000ull);
+		hold(o, h, mp_now_ns() + (200 + rand_r(&o->seed) % 1600) * mean_ms * 1000);
 		mp_held_release(h);
 	}
 	mp_bundle_close(&b);
@@ -254,27 +255,31 @@ static void *client_run(void *arg)
 int main(int argc, char **argv)
 {
 	unsigned n, i, seed;
+	pthread_attr_t a;
 	pthread_t *t;
 	struct one *o;
 
-	if (argc < 8) {
-		fprintf(stderr, "usage: chaos-client SEED SECONDS THREADS PROGRAM|- LIBDIR HISTORY BUNDLE...\n");
+	if (argc < 9) {
+		fprintf(stderr, "usage: chaos-client SEED SECONDS THREADS HOLD PROGRAM|- LIBDIR HISTORY BUNDLE...\n");
 		return 2;
 	}
 	seed = (unsigned)strtoul(argv[1], NULL, 10);
 	until = mp_now_ns() + strtoull(argv[2], NULL, 10) * 1000000000ull;
 	n = (unsigned)strtoul(argv[3], NULL, 10);
-	program = strcmp(argv[4], "-") ? argv[4] : NULL;
-	libdir = argv[5];
-	history = fopen(argv[6], "we");
+	mean_ms = (uint64_t)(strtod(argv[4], NULL) * 1000);
+	program = strcmp(argv[5], "-") ? argv[5] : NULL;
+	libdir = argv[6];
+	history = fopen(argv[7], "we");
 	t = calloc(n, sizeof(*t));
 	o = calloc(n, sizeof(*o));
 	if (!history || !n || !t || !o)
 		return 2;
 	signal(SIGPIPE, SIG_IGN);
+	pthread_attr_init(&a);
+	pthread_attr_setstacksize(&a, 512 << 10);
 	for (i = 0; i < n; i++) {
-		o[i] = (struct one){seed * 1000 + i, seed * 37 + i, argv[7 + i % (unsigned)(argc - 7)]};
-		if (pthread_create(&t[i], NULL, client_run, &o[i]))
+		o[i] = (struct one){seed * 1000 + i, seed * 37 + i, argv[8 + i % (unsigned)(argc - 8)]};
+		if (pthread_create(&t[i], &a, client_run, &o[i]))
 			return 2;
 	}
 	for (i = 0; i < n; i++)
