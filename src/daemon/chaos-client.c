@@ -214,7 +214,7 @@ static void hold(struct one *o, struct mp_held *h, uint64_t end)
 		was = state;
 		if (c.pid && mp_now_ns() > check) {
 			child_check(&c, id);
-			check = mp_now_ns() + (c.good && end - mp_now_ns() > mean_ms * 500000 ? mean_ms * 100000 : 500000000);
+			check = mp_now_ns() + (c.good && end - mp_now_ns() > mean_ms * 300000 ? mean_ms * 250000 : 500000000);
 		}
 	}
 	tell("left %lld %s", now(), id);

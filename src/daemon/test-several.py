@@ -372,6 +372,22 @@ def test_quorum(d, e):
     check(within(3, lambda: not json.loads(motorpool("limit", "list", "--json").stdout)["in_use_millionths"]), "nothing stays charged", uses)
 
 
+def test_strays(d, e):
+    """What a transaction leaves that is made after its server has given it up."""
+    import base64
+    import urllib.request
+
+    def etcd(path, **body):
+        q = urllib.request.Request(f"http://127.0.0.1:{e.client[0]}/v3/kv/{path}",
+                                   json.dumps({k: base64.b64encode(v.encode()).decode() for k, v in body.items()}).encode())
+        return json.load(urllib.request.urlopen(q, timeout=5))
+    keys = ("/motorpool/v1/leases/s1/00000000deadbeef", "/motorpool/v1/use/ghost/s1/00000000deadbeef", "/motorpool/v1/line/1/0000000000000001/ab")
+    for k, v in zip(keys, ("{}", "1500000", '{"server":"s1","client":"ghost","devices":1,"fraction":1000000,"bytes":0}')):
+        etcd("put", key=k, value=v)
+    check(within(3, lambda: not any(etcd("range", key=k).get("kvs") for k in keys)), "a server strikes what is said to be its own and is not",
+          [etcd("range", key=k).get("kvs") for k in keys])
+
+
 def test_revoke(d):
     motorpool("token", "create", "--client", "mallory", "-o", str(root / "mallory"))
     who = json.loads(motorpool("whoami", "--json", "--bundle", str(root / "mallory")).stdout)["token"]
@@ -405,6 +421,7 @@ def main():
     test_rotate(d)
     for t in (test_one_pool, test_drain, test_limits, test_line, test_revoke):
         t(d)
+    test_strays(d, e)
     test_quorum(d, e)
     test_remove(d)
     for x in d:

@@ -266,18 +266,23 @@ static void limits_refresh(struct mp_pool *p)
 struct repair {
 	struct mp_pool *p;
 	json_t *now, *want; /* key -> value */
+	bool stray;
 };
+
+/* /leases/SERVER/ID, or /use/CLIENT/SERVER/ID: a client may have a server's name. */
+static bool own_key(const struct mp_pool *p, const char *key)
+{
+	const char *at = strncmp(key, "/use/", 5) ? key + strlen("/leases") : strchr(key + 5, '/');
+	size_t n = strlen(p->name);
+
+	return at && *at == '/' && !strncmp(at + 1, p->name, n) && at[n + 1] == '/';
+}
 
 static int own_keep(void *arg, const char *key, const char *value, int64_t revision)
 {
 	struct repair *r = arg;
-	char part[80];
-
 	(void)revision;
-	snprintf(part, sizeof(part), "/%s/", r->p->name);
-	/* /use/CLIENT/SERVER/ID: the client is no server. */
-	if (strncmp(key, "/use/", 5) || !strncmp(strchr(key + 5, '/') ? strchr(key + 5, '/') : "", part,
-						 strlen(part)))
+	if (own_key(r->p, key))
 		json_object_set_new(r->now, key, json_string(value));
 	return 0;
 }
@@ -335,7 +340,7 @@ static int repair_commit(struct repair *r)
  */
 static void repair(struct mp_pool *p)
 {
-	struct repair r = {p, json_object(), json_object()};
+	struct repair r = {.p = p, .now = json_object(), .want = json_object()};
 	char prefix[128];
 
 	snprintf(prefix, sizeof(prefix), "/leases/%s/", p->name);
@@ -349,6 +354,36 @@ static void repair(struct mp_pool *p)
 	}
 	json_decref(r.now);
 	json_decref(r.want);
+}
+
+/* Of the copy, no exchange: is there a lease of this server that it does not have? */
+static int stray_find(void *arg, const char *key, const char *value, int64_t revision)
+{
+	struct repair *r = arg;
+	struct lease *l;
+
+	(void)value, (void)revision;
+	if (!own_key(r->p, key))
+		return 0;
+	l = mp_lease_find_locked(r->p, strrchr(key, '/') + 1);
+	if (!l || l->state >= LEASE_ENDING)
+		r->stray = true;
+	return r->stray;
+}
+
+/*
+ * A transaction that had no answer in time may be made later, when what it was to
+ * grant has been given up already.
+ */
+static bool strays(struct mp_pool *p)
+{
+	struct repair r = {.p = p};
+	char prefix[128];
+
+	snprintf(prefix, sizeof(prefix), "/leases/%s/", p->name);
+	mp_store_list(p->store, prefix, stray_find, &r);
+	mp_store_list(p->store, "/use/", stray_find, &r);
+	return r.stray;
 }
 
 /* What programs use, for the other servers' lists. */
@@ -394,7 +429,7 @@ int mp_pool_refresh_locked(struct mp_pool *p, uint64_t now)
 	if (writable) {
 		released_refresh(p);
 		snprintf(alive, sizeof(alive), "/alive/%s", p->name);
-		if (p->dirty)
+		if (p->dirty || strays(p))
 			repair(p);
 		else if (!key_exists(p, alive))
 			p->dirty = announce_locked(p) < 0;
@@ -610,7 +645,7 @@ int mp_server_drain(struct mp_pool *p, const char *name, bool drain, struct mp_f
 
 int mp_server_remove(struct mp_pool *p, const char *name, struct mp_fail *f)
 {
-	struct repair r = {p, json_object(), json_object()};
+	struct repair r = {.p = p, .now = json_object(), .want = json_object()};
 	json_t *j = NULL, *v;
 	char key[128], removed[64], *text = NULL;
 	const char *id, *k;

@@ -20,6 +20,7 @@
 
 #define SECOND	   1000000000ull
 #define TRY_NS	   (SECOND / 2) /* between two "try" for one waiter */
+#define STRAY_US   10000000
 #define SHARE	   50		/* one part in so many of the time is spent on the line */
 
 struct waiter {
@@ -37,7 +38,7 @@ struct waiter {
 
 struct place {
 	char *key;
-	char request[64], client[64], reserve[65];
+	char request[64], client[64], reserve[65], server[65];
 	struct mp_want want;
 	struct mp_filters *filters; /* NULL: none */
 };
@@ -75,6 +76,7 @@ static int place_add(void *arg, const char *key, const char *value, int64_t revi
 	json_t *j = json_loads(value, 0, NULL);
 	const char *client = json_string_value(json_object_get(j, "client"));
 	const char *reserve = json_string_value(json_object_get(j, "reserve"));
+	const char *server = json_string_value(json_object_get(j, "server"));
 	struct place *more, *e;
 
 	(void)revision;
@@ -94,6 +96,7 @@ static int place_add(void *arg, const char *key, const char *value, int64_t revi
 	snprintf(e->request, sizeof(e->request), "%s", strrchr(key, '/') + 1);
 	snprintf(e->client, sizeof(e->client), "%s", client ? client : "");
 	snprintf(e->reserve, sizeof(e->reserve), "%s", reserve ? reserve : "");
+	snprintf(e->server, sizeof(e->server), "%s", server ? server : "");
 	json_decref(j);
 	if (e->key && e->want.n && e->want.n <= MP_ACCOUNT_DEVICES && e->want.fraction <= MP_MILLION)
 		l->n++;
@@ -165,15 +168,15 @@ static int key_put(struct mp_pool *p, const struct waiter *w)
 	return mp_store_commit(p->store, NULL, 0, &c, 1, NULL);
 }
 
-static void key_drop(struct mp_pool *p, const struct waiter *w)
+static void key_drop(struct mp_pool *p, const char *key)
 {
-	struct mp_store_change c = {.key = w->key};
+	struct mp_store_change c = {.key = key};
 
 	if (mp_store_commit(p->store, NULL, 0, &c, 1, NULL))
-		mp_log(MP_LOG_WARN, "pool", "line-not-left", "key=%s", w->key);
+		mp_log(MP_LOG_WARN, "pool", "line-not-left", "key=%s", key);
 }
 
-static int record_set(struct waiter *w)
+static int record_set(struct mp_pool *p, struct waiter *w)
 {
 	json_t *filters = json_array(), *j;
 	char text[256];
@@ -182,7 +185,7 @@ static int record_set(struct waiter *w)
 	for (i = 0; i < w->filters.n; i++)
 		json_array_append_new(filters, json_string(mp_filter_print(&w->filters.filter[i], text,
 									   sizeof(text))));
-	j = json_pack("{s:s, s:i, s:i, s:I, s:o, s:s}", "client", w->client, "devices", (int)w->want.n,
+	j = json_pack("{s:s, s:s, s:i, s:i, s:I, s:o, s:s}", "server", p->name, "client", w->client, "devices", (int)w->want.n,
 		      "fraction", (int)w->want.fraction, "bytes", (json_int_t)w->want.bytes, "filters",
 		      filters, "reserve", w->reserve);
 	free(w->record);
@@ -215,7 +218,7 @@ int mp_line_enter(struct mp_pool *p, const struct mp_lease_request *q, unsigned 
 	snprintf(w->client, sizeof(w->client), "%s", q->client);
 	snprintf(w->key, sizeof(w->key), "/line/%u/%016lld/%s", MP_PRIORITIES - 1 - priority,
 		 (long long)w->since_us, w->request);
-	rc = record_set(w) ? -1 : key_put(p, w);
+	rc = record_set(p, w) ? -1 : key_put(p, w);
 	if (rc) {
 		free(w->record);
 		free(w);
@@ -224,7 +227,7 @@ int mp_line_enter(struct mp_pool *p, const struct mp_lease_request *q, unsigned 
 	pthread_mutex_lock(&p->lock);
 	if (door->gone) {
 		pthread_mutex_unlock(&p->lock);
-		key_drop(p, w);
+		key_drop(p, w->key);
 		free(w->record);
 		free(w);
 		return 0;
@@ -251,7 +254,7 @@ void mp_line_leave(struct mp_pool *p, struct mp_waiter *door)
 	pthread_mutex_unlock(&p->lock);
 	if (!w)
 		return;
-	key_drop(p, w);
+	key_drop(p, w->key);
 	free(w->record);
 	free(w);
 }
@@ -315,7 +318,7 @@ static void reserve_mind(struct mp_pool *p, struct peers *all, struct waiter *w,
 	    now_us - w->since_us <= mp_setting_seconds(p, "reserve-after") * 1000000)
 		return;
 	reserve_choose(all, w);
-	if (w->reserve[0] && (record_set(w) || key_put(p, w)))
+	if (w->reserve[0] && (record_set(p, w) || key_put(p, w)))
 		w->reserve[0] = 0;
 }
 
@@ -402,6 +405,23 @@ static void room_offer(struct mp_pool *p, struct peers *all, const struct line *
 	}
 }
 
+/*
+ * Keys of this server that nobody waits by: the store was away when they were
+ * left, or took them in after that.  One that is entering has no waiter yet.
+ */
+static void strays_drop(struct mp_pool *p, const struct line *l, int64_t now_us)
+{
+	const struct place *e;
+	unsigned i;
+
+	for (i = 0; i < l->n && p->writable; i++) {
+		e = &l->place[i];
+		if (!strcmp(e->server, p->name) && !waiter_of(p, e) &&
+		    now_us - strtoll(e->key + strlen("/line/0/"), NULL, 10) > STRAY_US)
+			key_drop(p, e->key);
+	}
+}
+
 void mp_line_refresh_locked(struct mp_pool *p, uint64_t now)
 {
 	struct waiter *w;
@@ -409,10 +429,16 @@ void mp_line_refresh_locked(struct mp_pool *p, uint64_t now)
 	struct peers all;
 	struct line l;
 
-	if (!p->waiters || now < p->line_due || mp_peers_load(p, &all) < 0)
+	if (now < p->line_due)
 		return;
-	gettimeofday(&tv, NULL);
 	line_load(p, &l);
+	gettimeofday(&tv, NULL);
+	strays_drop(p, &l, (int64_t)tv.tv_sec * 1000000 + tv.tv_usec);
+	if (!p->waiters || mp_peers_load(p, &all) < 0) {
+		line_free(&l);
+		p->line_due = now + SHARE * (mp_now_ns() - now);
+		return;
+	}
 	for (w = p->waiters; w; w = w->next) {
 		place_tell(p, &l, w);
 		reserve_mind(p, &all, w, (int64_t)tv.tv_sec * 1000000 + tv.tv_usec);
