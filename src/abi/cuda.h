@@ -626,6 +626,7 @@ typedef struct CUDA_HOST_NODE_PARAMS_v2_st {
 typedef enum CUgraphConditionalNodeType_enum {
 	CU_GRAPH_COND_TYPE_IF = 0, CU_GRAPH_COND_TYPE_WHILE = 1, CU_GRAPH_COND_TYPE_SWITCH = 2,
 } CUgraphConditionalNodeType;
+#define CU_GRAPH_COND_ASSIGN_DEFAULT 0x1
 
 typedef struct CUDA_CONDITIONAL_NODE_PARAMS {
 	CUgraphConditionalHandle handle;

@@ -124,6 +124,15 @@ void mp_cls_context_gone(CUcontext ctx);
 const char *mp_error_name(CUresult code);
 const char *mp_error_string(CUresult code);
 
+/* The log of errors; cuLogs* are these calls. Any thread; a callback may not register or unregister one. */
+void mp_errlog_add(CUlogLevel level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+CUresult mp_errlog_current(CUlogIterator *ret, unsigned flags);
+CUresult mp_errlog_file(CUlogIterator *iterator, const char *path, unsigned flags);
+CUresult mp_errlog_memory(CUlogIterator *iterator, char *buffer, size_t *size, unsigned flags);
+CUresult mp_errlog_register(CUlogsCallback fn, void *data, CUlogsCallbackHandle *ret);
+CUresult mp_errlog_unregister(CUlogsCallbackHandle h);
+
+
 /* ---- Images ---- */
 
 enum mp_image_kind {

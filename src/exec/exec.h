@@ -91,6 +91,8 @@ struct mp_exec_space {
 	 * a kernel got, or the address of a .texref or .surfref variable.  Any worker thread; may be NULL.
 	 */
 	const struct mp_exec_texture *(*texture)(void *arg, uint64_t object);
+	/* A thread sets the value that a conditional node of a graph goes by. Any worker thread; may be NULL. */
+	void (*condition)(void *arg, uint64_t handle, uint32_t value);
 };
 
 /* The heap that began at heap_base is gone: a later space may use the same addresses. No grid of it may run. */

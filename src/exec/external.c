@@ -42,6 +42,7 @@ enum external external_find(const char *name)
 		{"__cudaCDP2Malloc", EXT_CHILD_MALLOC},
 		{"__cudaCDP2Free", EXT_CHILD_FREE},
 		{"__cudaCDP2GetDevice", EXT_CHILD_DEVICE},
+		{"cudaGraphSetConditional", EXT_CONDITION},
 	};
 	size_t i;
 
@@ -290,6 +291,11 @@ void call_external(struct warp *w, const struct op *o, const struct call_site *s
 			break;
 		case EXT_ASSERT:
 			do_assert(w, s, l);
+			break;
+		case EXT_CONDITION:
+			/* cudaGraphSetConditional(handle, value); a handle of nobody changes nothing. */
+			if (space->condition)
+				space->condition(space->arg, arg_read(w, s, 0, l), (uint32_t)arg_read(w, s, 1, l));
 			break;
 		default:
 			ret_write(w, s, l, child_call(w, s, l));

@@ -29,12 +29,18 @@ CUresult mp_out_strict(struct mp_out *o)
 	return r;
 }
 
+static void refused_say(const char *name)
+{
+	mp_log(MP_LOG_WARN, "shim", "refused", "call=%s", name);
+	mp_errlog_add(CU_LOG_LEVEL_ERROR, "%s is not supported", name);
+}
+
 CUresult mp_refused(enum mp_call call)
 {
 	struct mp_thread *t = mp_thread_get();
 
 	if (t && !t->refused[call]++)
-		mp_log(MP_LOG_WARN, "shim", "refused", "call=%s", mp_call_find(call)->name);
+		refused_say(mp_call_find(call)->name);
 	return CUDA_ERROR_NOT_SUPPORTED;
 }
 

@@ -262,6 +262,7 @@ static bool end_note(struct mp_capture *c, struct mp_stream *origin)
 		c->thread->captures--;
 	if (c->mode == CU_STREAM_CAPTURE_MODE_GLOBAL)
 		atomic_fetch_sub(&mp_shim.global_captures, 1);
+	free(c->own_deps);
 	free(c);
 	return invalid;
 }
@@ -276,6 +277,7 @@ CUresult mp_shim_cuStreamEndCapture(CUstream h, CUgraph *ret)
 	struct mp_graph *g;
 	struct mp_out o;
 	struct mp_block_use *uses;
+	struct mp_graph *asked;
 	bool invalid, host;
 	uint32_t into;
 	CUresult r = stream_for(MP_CALL_cuStreamEndCapture, h, &t, &s);
@@ -293,7 +295,8 @@ CUresult mp_shim_cuStreamEndCapture(CUstream h, CUgraph *ret)
 	if (c->thread != t && c->mode != CU_STREAM_CAPTURE_MODE_RELAXED)
 		return CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD;
 	into = c->to_graph;
-	g = into ? mp_slot_by_id(MP_KIND_graph, into) : mp_graph_new();
+	asked = c->asked;
+	g = into ? mp_slot_by_id(MP_KIND_graph, into) : asked ? asked : mp_graph_new();
 	if (!g)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	m.hStream = s->head.id;
@@ -316,7 +319,9 @@ CUresult mp_shim_cuStreamEndCapture(CUstream h, CUgraph *ret)
 	}
 	if (r) {
 		mp_blocks_drop(&uses, NULL);
-		if (!into)
+		if (asked)
+			mp_graph_gone(asked);
+		else if (!into)
 			mp_slot_waste(g);
 		return invalid ? CUDA_ERROR_STREAM_CAPTURE_INVALIDATED : r;
 	}
@@ -372,17 +377,120 @@ CUresult mp_shim_cuStreamGetCaptureInfo(CUstream h, CUstreamCaptureStatus *statu
 	return info(h, status, id, &s);
 }
 
-/* Status and id are known; graph and dependencies of a capture under way are not carried. */
+/* The server knows what has been captured. Answers are asked for one at a time of a capture. */
+static CUresult info_ask(struct mp_thread *t, struct mp_stream *s, struct mp_capture *c,
+			 struct mp_graph **ret_graph, size_t *ret_n)
+{
+	struct mp_msg_cuStreamGetCaptureInfo_v3 m = {.hStream = s->head.id};
+	struct mp_rep_cuStreamGetCaptureInfo_v3 reply;
+	struct mp_graph *g = c->to_graph ? mp_slot_by_id(MP_KIND_graph, c->to_graph) : c->asked;
+	struct mp_answer a;
+	struct mp_out o;
+	CUgraphNode *deps = NULL;
+	uint32_t i;
+	CUresult r;
+
+	if (g)
+		m.known = g->head.id;
+	else if ((g = mp_graph_new()))
+		m.phGraph = g->head.id;
+	else
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	r = MP_PUT(&o, t, MP_CALL_cuStreamGetCaptureInfo_v3, cuStreamGetCaptureInfo_v3, &m,
+		   s->ctx->head.id);
+	if (r)
+		return r;
+	r = mp_out_ask(&o, &a);
+	if (!r && mp_get_rep_cuStreamGetCaptureInfo_v3(a.own_data, a.size, &reply))
+		r = CUDA_ERROR_UNKNOWN;
+	if (!r && !(deps = malloc((reply.dependencies_count + 1) * sizeof(*deps))))
+		r = CUDA_ERROR_OUT_OF_MEMORY;
+	if (r) {
+		free(a.own_data);
+		if (!m.known)
+			mp_slot_waste(g);
+		return r;
+	}
+	for (i = 0; i < reply.dependencies_count; i++)
+		deps[i] = (CUgraphNode)mp_node_named(g, reply.dependencies[i]);
+	*ret_n = reply.dependencies_count;
+	free(a.own_data);
+	free(c->own_deps);
+	c->own_deps = deps;
+	if (!c->to_graph)
+		c->asked = g;
+	*ret_graph = g;
+	return CUDA_SUCCESS;
+}
+
 CUresult mp_shim_cuStreamGetCaptureInfo_v3(CUstream h, CUstreamCaptureStatus *status, cuuint64_t *id,
 					   CUgraph *graph, const CUgraphNode **deps,
 					   const CUgraphEdgeData **edges, size_t *n)
 {
+	static const CUgraphEdgeData plain[256]; /* whole dependencies; captures with more say NULL */
 	struct mp_stream *s;
+	struct mp_graph *g;
+	struct mp_capture *c;
+	size_t count;
 	CUresult r = info(h, status, id, &s);
 
-	if (r || *status == CU_STREAM_CAPTURE_STATUS_NONE || (!graph && !deps && !n && !edges))
+	if (r || *status != CU_STREAM_CAPTURE_STATUS_ACTIVE || (!graph && !deps && !n && !edges))
 		return r;
-	return mp_refused(MP_CALL_cuStreamGetCaptureInfo_v3);
+	c = atomic_load(&s->capture);
+	r = c ? info_ask(mp_thread_get(), s, c, &g, &count) : CUDA_ERROR_ILLEGAL_STATE;
+	if (r)
+		return r;
+	if (graph)
+		*graph = (CUgraph)g;
+	if (deps)
+		*deps = c->own_deps;
+	if (edges)
+		*edges = count <= MP_ARRAY_LEN(plain) ? plain : NULL;
+	if (n)
+		*n = count;
+	return CUDA_SUCCESS;
+}
+
+CUresult mp_shim_cuStreamUpdateCaptureDependencies_v2(CUstream h, CUgraphNode *deps,
+						      const CUgraphEdgeData *data, size_t n,
+						      unsigned int flags)
+{
+	struct mp_msg_cuStreamUpdateCaptureDependencies_v2 m = {.numDependencies = n, .flags = flags};
+	struct mp_capture *c;
+	struct mp_graph *g;
+	struct mp_thread *t;
+	struct mp_stream *s;
+	struct mp_out o;
+	size_t i;
+	CUresult r = stream_for(MP_CALL_cuStreamUpdateCaptureDependencies_v2, h, &t, &s);
+
+	if (r)
+		return r;
+	if (flags > CU_STREAM_SET_CAPTURE_DEPENDENCIES || (n && !deps))
+		return CUDA_ERROR_INVALID_VALUE;
+	c = atomic_load(&s->capture);
+	if (!c)
+		return CUDA_ERROR_ILLEGAL_STATE;
+	if (c->status == CU_STREAM_CAPTURE_STATUS_INVALIDATED)
+		return CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+	for (i = 0; data && i < n; i++)
+		if (data[i].from_port || data[i].to_port || data[i].type)
+			return mp_refused(MP_CALL_cuStreamUpdateCaptureDependencies_v2);
+	g = c->to_graph ? mp_slot_by_id(MP_KIND_graph, c->to_graph) : c->asked;
+	if (n && !g) /* no node of this capture can be known */
+		return CUDA_ERROR_INVALID_VALUE;
+	r = mp_nodes_ids(t, g, deps, n, &m.dependencies);
+	if (r)
+		return r;
+	m.hStream = s->head.id;
+	return MP_SEND(&o, t, MP_CALL_cuStreamUpdateCaptureDependencies_v2,
+		       cuStreamUpdateCaptureDependencies_v2, &m, s->ctx->head.id);
+}
+
+CUresult mp_shim_cuStreamUpdateCaptureDependencies(CUstream h, CUgraphNode *deps, size_t n,
+						   unsigned int flags)
+{
+	return mp_shim_cuStreamUpdateCaptureDependencies_v2(h, deps, NULL, n, flags);
 }
 
 CUresult mp_shim_cuStreamGetCaptureInfo_v2(CUstream h, CUstreamCaptureStatus *status, cuuint64_t *id,

@@ -51,9 +51,12 @@ CUresult mp_shim_cuGraphAddMemcpyNode(CUgraphNode *ret, CUgraph h, const CUgraph
 	r = p ? mp_box(a.t, p, &m.copy, &shape, &host) : CUDA_ERROR_INVALID_VALUE;
 	if (!r && host == 3)
 		r = mp_refused(MP_CALL_cuGraphAddMemcpyNode);
+	if (!r && host && a.g->body)
+		r = mp_refused(MP_CALL_cuGraphAddMemcpyNode); /* its host half is a host function, which a body may not have */
 	if (!r)
 		r = copy_keep(a.n, p);
 	if (!r) {
+		a.n->host_end = host;
 		m.phGraphNode = a.n->head.id;
 		m.hGraph = a.g->head.id;
 		m.dependencies = a.deps;

@@ -314,6 +314,36 @@ CUresult mp_shim_cuGraphKernelNodeSetAttribute(CUgraphNode h, CUkernelNodeAttrID
 		       t->ctx->head.id);
 }
 
+CUresult mp_shim_cuGraphKernelNodeGetAttribute(CUgraphNode h, CUkernelNodeAttrID id,
+					       CUkernelNodeAttrValue *v)
+{
+	struct mp_msg_cuGraphKernelNodeGetAttribute m = {.attr = (uint32_t)id};
+	struct mp_rep_cuGraphKernelNodeGetAttribute reply;
+	struct mp_thread *t;
+	struct mp_node *n;
+	struct mp_answer a;
+	struct mp_out o;
+	CUresult r = mp_node_of(MP_CALL_cuGraphKernelNodeGetAttribute, h, CU_GRAPH_NODE_TYPE_KERNEL, false,
+			      &t, &n);
+
+	if (r)
+		return r;
+	if (!v || (unsigned)id >= CU_LAUNCH_ATTRIBUTE_MAX)
+		return CUDA_ERROR_INVALID_VALUE;
+	m.hNode = n->head.id;
+	r = MP_PUT(&o, t, MP_CALL_cuGraphKernelNodeGetAttribute, cuGraphKernelNodeGetAttribute, &m,
+		   t->ctx->head.id);
+	if (r)
+		return r;
+	r = mp_out_ask(&o, &a);
+	if (!r && mp_get_rep_cuGraphKernelNodeGetAttribute(a.own_data, a.size, &reply))
+		r = CUDA_ERROR_UNKNOWN;
+	if (!r)
+		memcpy(v, reply.value, sizeof(*v));
+	free(a.own_data);
+	return r;
+}
+
 CUresult mp_shim_cuGraphKernelNodeCopyAttributes(CUgraphNode dst, CUgraphNode src)
 {
 	struct mp_msg_cuGraphKernelNodeCopyAttributes m;
@@ -351,6 +381,10 @@ CUresult mp_shim_cuGraphAddChildGraphNode(CUgraphNode *ret, CUgraph h, const CUg
 	r = c && c != a.g ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 	if (!r) {
 		a.g->host |= c->host;
+		if (mp_users_copy(&a.g->users, c->users))
+			r = CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	if (!r) {
 		m.phGraphNode = a.n->head.id;
 		m.hGraph = a.g->head.id;
 		m.dependencies = a.deps;
@@ -472,7 +506,7 @@ CUresult mp_shim_cuGraphNodeSetEnabled(CUgraphExec x, CUgraphNode h, unsigned in
 	if (n->typed && n->type != CU_GRAPH_NODE_TYPE_KERNEL && n->type != CU_GRAPH_NODE_TYPE_MEMSET &&
 	    n->type != CU_GRAPH_NODE_TYPE_MEMCPY)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (n->known && n->type == CU_GRAPH_NODE_TYPE_MEMCPY && n->graph->host)
+	if (n->host_end)
 		return mp_refused(MP_CALL_cuGraphNodeSetEnabled); /* its host half would go on */
 	m.hGraphExec = e->head.id;
 	m.hNode = n->head.id;
@@ -480,88 +514,35 @@ CUresult mp_shim_cuGraphNodeSetEnabled(CUgraphExec x, CUgraphNode h, unsigned in
 		       t->ctx->head.id);
 }
 
-/* The general form, by type. */
-static CUresult add_any(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps, size_t n,
-			CUgraphNodeParams *p)
+CUresult mp_shim_cuGraphNodeGetEnabled(CUgraphExec x, CUgraphNode h, unsigned int *on)
 {
-	if (!p)
+	struct mp_msg_cuGraphNodeGetEnabled m;
+	struct mp_rep_cuGraphNodeGetEnabled reply;
+	struct mp_exec *e = mp_object(x, MP_KIND_exec);
+	struct mp_node *n = mp_node_get(h);
+	struct mp_thread *t;
+	struct mp_answer a;
+	struct mp_out o;
+	CUresult r = mp_enter(MP_CALL_cuGraphNodeGetEnabled, &t);
+
+	if (r)
+		return r;
+	if (!e || !n || !on)
 		return CUDA_ERROR_INVALID_VALUE;
-	switch (p->type) {
-	case CU_GRAPH_NODE_TYPE_KERNEL: {
-		CUDA_KERNEL_NODE_PARAMS k;
-
-		static_assert(sizeof(k) == sizeof(p->kernel), "the same shape under two names");
-		memcpy(&k, &p->kernel, sizeof(k));
-		return mp_shim_cuGraphAddKernelNode_v2(ret, h, deps, n, &k);
+	if (n->host_end) { /* cannot be disabled */
+		*on = 1;
+		return CUDA_SUCCESS;
 	}
-	case CU_GRAPH_NODE_TYPE_MEMCPY:
-		return mp_shim_cuGraphAddMemcpyNode(ret, h, deps, n, &p->memcpy.copyParams,
-						    p->memcpy.copyCtx);
-	case CU_GRAPH_NODE_TYPE_MEMSET: {
-		CUDA_MEMSET_NODE_PARAMS s = {.dst = p->memset.dst, .pitch = p->memset.pitch,
-					     .value = p->memset.value,
-					     .elementSize = p->memset.elementSize,
-					     .width = p->memset.width, .height = p->memset.height};
-
-		return mp_shim_cuGraphAddMemsetNode(ret, h, deps, n, &s, p->memset.ctx);
-	}
-	case CU_GRAPH_NODE_TYPE_HOST: {
-		CUDA_HOST_NODE_PARAMS f = {p->host.fn, p->host.userData};
-
-		return mp_shim_cuGraphAddHostNode(ret, h, deps, n, &f);
-	}
-	case CU_GRAPH_NODE_TYPE_GRAPH:
-		return mp_shim_cuGraphAddChildGraphNode(ret, h, deps, n, p->graph.graph);
-	case CU_GRAPH_NODE_TYPE_EMPTY:
-		return mp_shim_cuGraphAddEmptyNode(ret, h, deps, n);
-	case CU_GRAPH_NODE_TYPE_EVENT_RECORD:
-		return mp_shim_cuGraphAddEventRecordNode(ret, h, deps, n, p->eventRecord.event);
-	case CU_GRAPH_NODE_TYPE_WAIT_EVENT:
-		return mp_shim_cuGraphAddEventWaitNode(ret, h, deps, n, p->eventWait.event);
-	default:
-		return mp_refused(MP_CALL_cuGraphAddNode_v2);
-	}
-}
-
-CUresult mp_shim_cuGraphAddNode_v2(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps,
-				   const CUgraphEdgeData *data, size_t n, CUgraphNodeParams *p)
-{
-	size_t i;
-
-	for (i = 0; data && i < n; i++)
-		if (data[i].from_port || data[i].to_port || data[i].type)
-			return mp_refused(MP_CALL_cuGraphAddNode_v2);
-	return add_any(ret, h, deps, n, p);
-}
-
-CUresult mp_shim_cuGraphAddNode(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps, size_t n,
-				CUgraphNodeParams *p)
-{
-	return add_any(ret, h, deps, n, p);
-}
-
-CUresult mp_shim_cuGraphNodeSetParams(CUgraphNode h, CUgraphNodeParams *p)
-{
-	if (!p)
-		return CUDA_ERROR_INVALID_VALUE;
-	if (p->type == CU_GRAPH_NODE_TYPE_KERNEL) {
-		CUDA_KERNEL_NODE_PARAMS k;
-
-		memcpy(&k, &p->kernel, sizeof(k));
-		return mp_shim_cuGraphKernelNodeSetParams_v2(h, &k);
-	}
-	return mp_refused(MP_CALL_cuGraphNodeSetParams);
-}
-
-CUresult mp_shim_cuGraphExecNodeSetParams(CUgraphExec x, CUgraphNode h, CUgraphNodeParams *p)
-{
-	if (!p)
-		return CUDA_ERROR_INVALID_VALUE;
-	if (p->type == CU_GRAPH_NODE_TYPE_KERNEL) {
-		CUDA_KERNEL_NODE_PARAMS k;
-
-		memcpy(&k, &p->kernel, sizeof(k));
-		return mp_shim_cuGraphExecKernelNodeSetParams_v2(x, h, &k);
-	}
-	return mp_refused(MP_CALL_cuGraphExecNodeSetParams);
+	m.hGraphExec = e->head.id;
+	m.hNode = n->head.id;
+	r = MP_PUT(&o, t, MP_CALL_cuGraphNodeGetEnabled, cuGraphNodeGetEnabled, &m, t->ctx->head.id);
+	if (r)
+		return r;
+	r = mp_out_ask(&o, &a);
+	if (!r && mp_get_rep_cuGraphNodeGetEnabled(a.own_data, a.size, &reply))
+		r = CUDA_ERROR_UNKNOWN;
+	if (!r)
+		*on = reply.isEnabled;
+	free(a.own_data);
+	return r;
 }

@@ -27,4 +27,8 @@ CUresult mp_node_of(enum mp_call call, CUgraphNode h, CUgraphNodeType type, bool
 CUresult mp_node_in_exec(enum mp_call call, CUgraphExec x, CUgraphNode h, CUgraphNodeType type,
 			 struct mp_thread **t, uint32_t *exec, struct mp_node **n);
 
+/* graph-condition.c; p gets the bodies. */
+CUresult mp_condition_add(CUgraphNode *ret, CUgraph h, const CUgraphNode *deps, size_t n,
+			  CUDA_CONDITIONAL_NODE_PARAMS *p);
+
 #endif

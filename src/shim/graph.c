@@ -38,6 +38,14 @@ struct mp_node *mp_node_get(CUgraphNode h)
 
 void mp_node_free(struct mp_node *n)
 {
+	unsigned i;
+
+	/* The graphs inside it are its own. */
+	if (n->known && n->type == CU_GRAPH_NODE_TYPE_GRAPH)
+		mp_graph_gone((struct mp_graph *)n->p.child);
+	if (n->known && n->type == CU_GRAPH_NODE_TYPE_CONDITIONAL)
+		for (i = 0; i < n->p.cond.size; i++)
+			mp_graph_gone((struct mp_graph *)n->p.cond.phGraph_out[i]);
 	if (n->known && n->type == CU_GRAPH_NODE_TYPE_MEMCPY)
 		free(n->p.own_copy);
 	if (n->known && n->type == CU_GRAPH_NODE_TYPE_MEM_ALLOC)
@@ -50,15 +58,18 @@ void mp_node_free(struct mp_node *n)
 
 void mp_graph_gone(struct mp_graph *g)
 {
-	struct mp_node *n;
+	struct mp_node *n, *list;
 
 	pthread_mutex_lock(&lock);
-	while ((n = g->nodes)) {
-		g->nodes = n->next;
+	list = g->nodes;
+	g->nodes = NULL;
+	pthread_mutex_unlock(&lock);
+	while ((n = list)) {
+		list = n->next;
 		mp_node_free(n);
 	}
-	pthread_mutex_unlock(&lock);
 	mp_blocks_drop(&g->blocks, NULL);
+	mp_users_drop(&g->users);
 	mp_slot_free(g);
 }
 
@@ -208,7 +219,7 @@ CUresult mp_shim_cuGraphClone(CUgraph *ret, CUgraph h)
 	if (!c)
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	c->host = g->host;
-	if (mp_blocks_copy(&c->blocks, &g->blocks)) {
+	if (mp_blocks_copy(&c->blocks, &g->blocks) || mp_users_copy(&c->users, g->users)) {
 		mp_graph_gone(c);
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	}
@@ -293,6 +304,7 @@ static CUresult instantiate(enum mp_call call, CUgraphExec *ret, CUgraph h, unsi
 	}
 	x->host = g->host;
 	(void)mp_blocks_copy(&x->blocks, &g->blocks);
+	(void)mp_users_copy(&x->users, g->users);
 	x->flags = flags;
 	*ret = (CUgraphExec)x;
 	return CUDA_SUCCESS;
@@ -375,6 +387,7 @@ CUresult mp_shim_cuGraphExecDestroy(CUgraphExec h)
 	r = MP_SEND(&o, t, MP_CALL_cuGraphExecDestroy, cuGraphExecDestroy, &m, t->ctx->head.id);
 	if (!r) {
 		mp_blocks_drop(&x->blocks, NULL);
+		mp_users_drop_after(t, x);
 		mp_slot_free(x);
 	}
 	return r;
@@ -407,6 +420,9 @@ CUresult mp_shim_cuGraphLaunch(CUgraphExec h, CUstream stream)
 		return r;
 	if (!atomic_load(&s->capture)) {
 		mp_stream_issue(s, o.ticket);
+		x->stream = s;
+		x->stream_generation = s->head.generation;
+		x->ticket = o.ticket;
 		if (x->host)
 			mp_stream_host(s, o.ticket);
 	} else if (x->host) {

@@ -162,13 +162,36 @@ uint64_t mp_hostcall_new(CUhostFn fn, void *user, CUstreamCallback callback, str
 	return serial;
 }
 
+static CUresult put(struct mp_thread *t, struct mp_stream *s, uint64_t serial)
+{
+	struct mp_msg_host_call m = {.stream = s->head.id, .serial = serial};
+	struct mp_out o;
+	CUresult r;
+
+	if (!serial)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	r = MP_PUT(&o, t, MP_REC_host_call, host_call, &m, s->ctx->head.id);
+	if (r)
+		return r;
+	if (atomic_load(&s->capture)) {
+		mp_capture_host(s);
+	} else {
+		mp_stream_issue(s, o.ticket);
+		mp_stream_host(s, o.ticket);
+	}
+	return mp_out_end(&o);
+}
+
+CUresult mp_hostcall_send(struct mp_thread *t, struct mp_stream *s, CUhostFn fn, void *user)
+{
+	return put(t, s, mp_hostcall_new(fn, user, NULL, s, false));
+}
+
 static CUresult host(enum mp_call call, CUstream h, CUhostFn fn, CUstreamCallback callback,
 		     void *user)
 {
-	struct mp_msg_host_call m;
 	struct mp_thread *t;
 	struct mp_stream *s;
-	struct mp_out o;
 	CUresult r = mp_enter(call, &t);
 
 	if (r)
@@ -182,20 +205,7 @@ static CUresult host(enum mp_call call, CUstream h, CUhostFn fn, CUstreamCallbac
 		r = mp_stream_may(t, s);
 	if (r)
 		return r;
-	m.stream = s->head.id;
-	m.serial = mp_hostcall_new(fn, user, callback, s, atomic_load(&s->capture) != NULL);
-	if (!m.serial)
-		return CUDA_ERROR_OUT_OF_MEMORY;
-	r = MP_PUT(&o, t, MP_REC_host_call, host_call, &m, s->ctx->head.id);
-	if (r)
-		return r;
-	if (atomic_load(&s->capture)) {
-		mp_capture_host(s);
-	} else {
-		mp_stream_issue(s, o.ticket);
-		mp_stream_host(s, o.ticket);
-	}
-	return mp_out_end(&o);
+	return put(t, s, mp_hostcall_new(fn, user, callback, s, atomic_load(&s->capture) != NULL));
 }
 
 CUresult mp_shim_cuLaunchHostFunc(CUstream h, CUhostFn fn, void *user)

@@ -160,3 +160,30 @@ __attribute__((constructor)) static void ops_hand_over(void)
 {
 	mp_cuabi_init(&ops);
 }
+
+/* ---- The log of errors ---- */
+
+CUresult mp_shim_cuLogsCurrent(CUlogIterator *ret, unsigned int flags)
+{
+	return mp_errlog_current(ret, flags);
+}
+
+CUresult mp_shim_cuLogsDumpToFile(CUlogIterator *iterator, const char *path, unsigned int flags)
+{
+	return mp_errlog_file(iterator, path, flags);
+}
+
+CUresult mp_shim_cuLogsDumpToMemory(CUlogIterator *iterator, char *buffer, size_t *size, unsigned int flags)
+{
+	return mp_errlog_memory(iterator, buffer, size, flags);
+}
+
+CUresult mp_shim_cuLogsRegisterCallback(CUlogsCallback fn, void *data, CUlogsCallbackHandle *ret)
+{
+	return mp_errlog_register(fn, data, ret);
+}
+
+CUresult mp_shim_cuLogsUnregisterCallback(CUlogsCallbackHandle h)
+{
+	return mp_errlog_unregister(h);
+}

@@ -37,6 +37,8 @@
 #define MP_STACK_MOST  64 /* contexts on a thread's stack */
 
 struct mp_capture;
+struct mp_block_use;
+struct mp_user_use;
 struct mp_module;
 struct mp_load;
 
@@ -457,6 +459,11 @@ struct mp_stream *mp_stream_new(struct mp_ctx *c, unsigned flags, int priority);
 void mp_stream_drop(struct mp_stream *s);
 void mp_event_drop(struct mp_event *e);
 
+/* Waits and writes as they travel; their addresses are looked at as those of one. */
+#define MP_MEM_OPS_MOST 256
+CUresult mp_mem_ops_pack(struct mp_thread *t, const CUstreamBatchMemOpParams *p, unsigned n,
+			 struct mp_mem_op *op);
+
 /* ---- capture.c ---- */
 
 struct mp_capture {
@@ -470,6 +477,8 @@ struct mp_capture {
 	uint32_t to_graph; /* id of the graph it goes into, 0: a new one */
 	bool host;	   /* it has a host end or a host function */
 	struct mp_block_use *blocks; /* memory that it allocates and frees */
+	struct mp_graph *asked;	   /* the graph, when the program has asked for it */
+	CUgraphNode *own_deps;	   /* what the latest question handed out */
 };
 
 /* A call that is unsafe while a capture is on: 900, and the captures it would harm are invalid. */
@@ -504,13 +513,20 @@ struct mp_graph {
 	struct mp_node *nodes; /* those that the program knows */
 	bool host;	       /* has host ends or host functions, perhaps in a child */
 	bool child;	       /* belongs to a node */
+	bool body;	       /* ... that is conditional */
 	struct mp_block_use *blocks;
+	struct mp_user_use *users;
 };
 struct mp_exec {
 	struct mp_head head;
 	bool host;
 	struct mp_block_use *blocks;
+	struct mp_user_use *users;
 	uint64_t flags;
+	/* Its latest launch. */
+	struct mp_stream *stream;
+	uint32_t stream_generation;
+	uint64_t ticket;
 };
 struct mp_node {
 	struct mp_head head;
@@ -518,6 +534,7 @@ struct mp_node {
 	struct mp_node *next;
 	CUgraphNodeType type;
 	bool typed; /* type is known */
+	bool host_end; /* a copy from or to the program's memory */
 	uint64_t ticket; /* of the record that made it */
 	struct mp_func *func;
 	void *own_params;	/* packed parameters and the pointers to them */
@@ -529,6 +546,8 @@ struct mp_node {
 		CUgraph child;
 		CUDA_MEM_ALLOC_NODE_PARAMS *own_alloc;
 		CUDA_MEMCPY3D *own_copy;
+		CUDA_BATCH_MEM_OP_NODE_PARAMS memop; /* own_params has the operations */
+		CUDA_CONDITIONAL_NODE_PARAMS cond;   /* own_params has the bodies */
 		CUdeviceptr dptr;
 	} p;
 	bool known; /* p is set */
@@ -546,6 +565,14 @@ struct mp_node *mp_node_named(struct mp_graph *g, uint32_t id);
 /* Ids of dependencies, all of this graph; in scratch. */
 CUresult mp_nodes_ids(struct mp_thread *t, struct mp_graph *g, const CUgraphNode *deps, size_t n,
 		      const uint32_t **ret);
+
+/* ---- userobject.c ---- */
+
+/* A graph's or executable graph's references of user objects. */
+int mp_users_copy(struct mp_user_use **to, const struct mp_user_use *from);
+void mp_users_drop(struct mp_user_use **list);
+/* ... of an executable graph that may be running. */
+void mp_users_drop_after(struct mp_thread *t, struct mp_exec *x);
 
 /* ---- graph-memory.c ---- */
 
@@ -737,6 +764,8 @@ void mp_hostcall_call(void *arg, uint64_t ticket, uint64_t serial);
 /* Keep a host function of the program; the serial names it. 0: no memory. */
 uint64_t mp_hostcall_new(CUhostFn fn, void *user, CUstreamCallback callback, struct mp_stream *s,
 			 bool keep);
+/* Call a function of ours behind what the stream has. */
+CUresult mp_hostcall_send(struct mp_thread *t, struct mp_stream *s, CUhostFn fn, void *user);
 
 /* ---- stats.c ---- */
 

@@ -502,6 +502,7 @@ void mp_ctx_latch(struct mp_ctx *c, CUresult r)
 
 	if (!r)
 		return;
+	mp_errlog_add(CU_LOG_LEVEL_ERROR, "%s: %s", mp_error_name(r), mp_error_string(r));
 	if (mp_error_sticky(r))
 		atomic_compare_exchange_strong(&c->sticky, &none, r);
 	else

@@ -412,19 +412,12 @@ CUresult mp_shim_cuStreamCopyAttributes(CUstream dst, CUstream src)
 
 /* ---- Waits for and writes of values in memory ---- */
 
-static CUresult value_op(struct mp_thread *t, enum mp_call call, CUstream h, struct mp_stream **s,
-			 CUdeviceptr addr, unsigned align)
+/* The device sees, and may write, the value at this address. */
+static CUresult value_at(struct mp_thread *t, CUdeviceptr addr, unsigned align)
 {
 	struct mp_range range;
-	CUresult r = mp_enter(call, &t);
+	CUresult r;
 
-	if (r)
-		return r;
-	r = mp_stream_get(t, h, s);
-	if (!r)
-		r = mp_stream_may(t, *s);
-	if (r)
-		return r;
 	if (!addr || addr & (align - 1) || !mp_memory_find(addr, &range))
 		return CUDA_ERROR_INVALID_VALUE;
 	if (range.kind == MP_PINNED && !range.mirrored) {
@@ -433,6 +426,18 @@ static CUresult value_op(struct mp_thread *t, enum mp_call call, CUstream h, str
 			return r;
 	}
 	return atomic_load(&mp_shim.hosted) ? mp_mirror_copy(t, addr, align, true) : CUDA_SUCCESS;
+}
+
+static CUresult value_op(struct mp_thread *t, enum mp_call call, CUstream h, struct mp_stream **s,
+			 CUdeviceptr addr, unsigned align)
+{
+	CUresult r = mp_enter(call, &t);
+
+	if (!r)
+		r = mp_stream_get(t, h, s);
+	if (!r)
+		r = mp_stream_may(t, *s);
+	return r ? r : value_at(t, addr, align);
 }
 
 #define VALUE_CALL(X, type, align)                                                                 \
@@ -464,15 +469,48 @@ VALUE_CALL(cuStreamWaitValue64, cuuint64_t, 8)
 VALUE_CALL(cuStreamWriteValue32, cuuint32_t, 4)
 VALUE_CALL(cuStreamWriteValue64, cuuint64_t, 8)
 
+CUresult mp_mem_ops_pack(struct mp_thread *t, const CUstreamBatchMemOpParams *p, unsigned n,
+			 struct mp_mem_op *op)
+{
+	bool wide;
+	unsigned i;
+	CUresult r = CUDA_SUCCESS;
+
+	memset(op, 0, n * sizeof(*op));
+	for (i = 0; i < n && !r; i++) {
+		op[i].operation = p[i].operation;
+		switch (p[i].operation) {
+		case CU_STREAM_MEM_OP_WAIT_VALUE_32:
+		case CU_STREAM_MEM_OP_WRITE_VALUE_32:
+		case CU_STREAM_MEM_OP_WAIT_VALUE_64:
+		case CU_STREAM_MEM_OP_WRITE_VALUE_64:
+			wide = p[i].operation == CU_STREAM_MEM_OP_WAIT_VALUE_64 ||
+			       p[i].operation == CU_STREAM_MEM_OP_WRITE_VALUE_64;
+			op[i].address = p[i].waitValue.address;
+			op[i].value = wide ? p[i].waitValue.value64 : p[i].waitValue.value;
+			op[i].flags = p[i].waitValue.flags;
+			op[i].alias = p[i].waitValue.alias;
+			r = value_at(t, op[i].address, wide ? 8 : 4);
+			break;
+		case CU_STREAM_MEM_OP_FLUSH_REMOTE_WRITES:
+		case CU_STREAM_MEM_OP_BARRIER:
+			op[i].flags = p[i].memoryBarrier.flags;
+			break;
+		default:
+			r = CUDA_ERROR_INVALID_VALUE;
+		}
+	}
+	return r;
+}
+
 CUresult mp_shim_cuStreamBatchMemOp_v2(CUstream h, unsigned int count,
 				       CUstreamBatchMemOpParams *p, unsigned int flags)
 {
 	struct mp_msg_cuStreamBatchMemOp_v2 m = {.ops_count = count, .flags = flags};
-	struct mp_mem_op op[256];
+	struct mp_mem_op op[MP_MEM_OPS_MOST];
 	struct mp_thread *t;
 	struct mp_stream *s;
 	struct mp_out o;
-	unsigned i;
 	CUresult r = mp_enter(MP_CALL_cuStreamBatchMemOp_v2, &t);
 
 	if (r)
@@ -482,32 +520,10 @@ CUresult mp_shim_cuStreamBatchMemOp_v2(CUstream h, unsigned int count,
 	r = mp_stream_get(t, h, &s);
 	if (!r)
 		r = mp_stream_may(t, s);
+	if (!r)
+		r = mp_mem_ops_pack(t, p, count, op);
 	if (r)
 		return r;
-	memset(op, 0, sizeof(op));
-	for (i = 0; i < count; i++) {
-		op[i].operation = p[i].operation;
-		switch (p[i].operation) {
-		case CU_STREAM_MEM_OP_WAIT_VALUE_32:
-		case CU_STREAM_MEM_OP_WRITE_VALUE_32:
-		case CU_STREAM_MEM_OP_WAIT_VALUE_64:
-		case CU_STREAM_MEM_OP_WRITE_VALUE_64:
-			op[i].address = p[i].waitValue.address;
-			op[i].value = p[i].operation == CU_STREAM_MEM_OP_WAIT_VALUE_32 ||
-						      p[i].operation == CU_STREAM_MEM_OP_WRITE_VALUE_32
-					      ? p[i].waitValue.value
-					      : p[i].waitValue.value64;
-			op[i].flags = p[i].waitValue.flags;
-			op[i].alias = p[i].waitValue.alias;
-			break;
-		case CU_STREAM_MEM_OP_FLUSH_REMOTE_WRITES:
-		case CU_STREAM_MEM_OP_BARRIER:
-			op[i].flags = p[i].memoryBarrier.flags;
-			break;
-		default:
-			return CUDA_ERROR_INVALID_VALUE;
-		}
-	}
 	m.stream = s->head.id;
 	m.ops = op;
 	r = MP_PUT(&o, t, MP_CALL_cuStreamBatchMemOp_v2, cuStreamBatchMemOp_v2, &m, t->ctx->head.id);

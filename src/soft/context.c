@@ -155,6 +155,7 @@ static CUresult context_open(struct CUctx_st *ctx, unsigned flags)
 	ctx->limits[CU_LIMIT_DEV_RUNTIME_PENDING_LAUNCH_COUNT] = 2048;
 	ctx->limits[CU_LIMIT_MAX_L2_FETCH_GRANULARITY] = 64;
 	ctx->space = (struct mp_exec_space){
+		.condition = mp_condition_set,
 		.base = MP_SOFT_WINDOW_BASE,
 		.size = MP_SOFT_WINDOW_SIZE,
 		.extra = mp_memory_extra,

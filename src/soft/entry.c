@@ -72,6 +72,34 @@ CUresult mp_soft_refused(enum mp_call call)
 	if (info && i < sizeof(said) && !said[i]) {
 		said[i] = 1;
 		mp_log(MP_LOG_WARN, "soft", "not-supported", "call=%s", info->name);
+		mp_errlog_add(CU_LOG_LEVEL_ERROR, "%s is not supported", info->name);
 	}
 	return mp_soft.ready == 1 ? CUDA_ERROR_NOT_SUPPORTED : CUDA_ERROR_NOT_INITIALIZED;
+}
+
+/* ---- The log of errors ---- */
+
+CUresult cuLogsCurrent(CUlogIterator *ret, unsigned int flags)
+{
+	return mp_errlog_current(ret, flags);
+}
+
+CUresult cuLogsDumpToFile(CUlogIterator *iterator, const char *path, unsigned int flags)
+{
+	return mp_errlog_file(iterator, path, flags);
+}
+
+CUresult cuLogsDumpToMemory(CUlogIterator *iterator, char *buffer, size_t *size, unsigned int flags)
+{
+	return mp_errlog_memory(iterator, buffer, size, flags);
+}
+
+CUresult cuLogsRegisterCallback(CUlogsCallback fn, void *data, CUlogsCallbackHandle *ret)
+{
+	return mp_errlog_register(fn, data, ret);
+}
+
+CUresult cuLogsUnregisterCallback(CUlogsCallbackHandle h)
+{
+	return mp_errlog_unregister(h);
 }

@@ -21,16 +21,53 @@
 
 /* ---- Instantiation ---- */
 
+/*
+ * What may not stand in a body: CUDA C++ Programming Guide, "Conditional Graph
+ * Nodes": kernels, copies, memsets, empty nodes, child graphs and conditional nodes.
+ */
+static CUresult bodies_check(const struct CUgraph_st *g, bool body)
+{
+	const struct CUgraphNode_st *n;
+	CUresult r = mp_conditions_unused(g) ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+	unsigned i;
+
+	for (n = g->first; n && !r; n = n->next) {
+		switch (n->work.kind) {
+		case MP_WORK_KERNEL:
+		case MP_WORK_COPY:
+		case MP_WORK_FILL:
+		case MP_WORK_EMPTY:
+			break;
+		case MP_WORK_CHILD:
+			r = bodies_check(n->work.child, body);
+			break;
+		case MP_WORK_CONDITION:
+			for (i = 0; i < n->work.cond.size && !r; i++)
+				r = bodies_check(n->work.cond.own_bodies[i], true);
+			break;
+		default:
+			r = body ? CUDA_ERROR_NOT_SUPPORTED : CUDA_SUCCESS;
+		}
+	}
+	return r;
+}
+
 static CUresult instantiate(CUgraphExec *ret, CUgraph g, uint64_t flags)
 {
 	struct CUgraphExec_st *x;
 	bool cycle = false;
+	CUresult r;
 
 	READY();
 	if (!ret || !mp_handle_live(MP_GRAPH, g) || flags & ~15ull)
 		return CUDA_ERROR_INVALID_VALUE;
 	if (flags & CUDA_GRAPH_INSTANTIATE_FLAG_DEVICE_LAUNCH)
 		return CUDA_ERROR_NOT_SUPPORTED;
+	mp_graph_lock();
+	r = bodies_check(g, false);
+	mp_graph_unlock();
+	if (r)
+		return r;
 	x = mp_handle_new(MP_GRAPH_EXEC, sizeof(*x));
 	if (!x)
 		return CUDA_ERROR_OUT_OF_MEMORY;
@@ -95,6 +132,51 @@ CUresult cuGraphInstantiateWithParams(CUgraphExec *phGraphExec, CUgraph hGraph,
 	return r;
 }
 
+struct users {
+	struct mp_user_ref *own_refs;
+	size_t n;
+};
+
+static void users_release(void *arg)
+{
+	struct users *u = arg;
+	size_t i;
+
+	for (i = 0; i < u->n; i++)
+		mp_user_release(u->own_refs[i].object, u->own_refs[i].count);
+	free(u->own_refs);
+	free(u);
+}
+
+/* What a running graph keeps alive goes when it is over. Graph lock held. */
+static void users_later(struct CUgraphExec_st *x)
+{
+	struct mp_work w = {.kind = MP_WORK_EMPTY, .ctx = x->ctx};
+	struct users *u = malloc(sizeof(*u));
+	struct mp_op *op = u ? mp_op_new(&w) : NULL;
+	CUresult r;
+	bool ready;
+
+	if (!op) {
+		free(u);
+		return;
+	}
+	*u = (struct users){x->graph->users, x->graph->nusers};
+	x->graph->users = NULL;
+	x->graph->nusers = 0;
+	op->delayed = true;
+	op->after = users_release;
+	op->after_arg = u;
+	mp_queue_lock();
+	r = mp_op_after(op, x->last);
+	ready = mp_op_commit_locked(op);
+	mp_queue_unlock();
+	(void)r; /* without memory it goes at once */
+	if (ready)
+		mp_op_run(op);
+	mp_op_unref(op);
+}
+
 CUresult cuGraphExecDestroy(CUgraphExec hGraphExec)
 {
 	struct CUgraphExec_st *x = hGraphExec;
@@ -103,6 +185,8 @@ CUresult cuGraphExecDestroy(CUgraphExec hGraphExec)
 	if (!mp_handle_live(MP_GRAPH_EXEC, x))
 		return CUDA_ERROR_INVALID_VALUE;
 	mp_graph_lock();
+	if (x->graph->nusers && !mp_op_done(x->last))
+		users_later(x);
 	/* Launched ops have their own copies of the work; memory blocks are counted. */
 	mp_graph_free(x->graph);
 	free(x->order);
@@ -182,6 +266,35 @@ static CUresult build_child(struct launch *l, struct CUgraphNode_st *n, struct m
 	return r;
 }
 
+/* Values that begin anew with every run of a graph are set before anything else of it. */
+static CUresult build_defaults(struct launch *l, struct CUgraph_st *g, struct CUctx_st *ctx, struct mp_op **begin)
+{
+	struct mp_work w = {.kind = MP_WORK_DEFAULTS, .ctx = ctx};
+	struct CUgraphNode_st *n;
+	struct mp_op *op;
+	unsigned k = 0;
+	CUresult r;
+
+	for (n = g->first; n; n = n->next)
+		k += n->work.kind == MP_WORK_CONDITION && n->work.cond.condition->assign_default;
+	if (!k)
+		return CUDA_SUCCESS;
+	w.defaults.own_list = calloc(k, sizeof(*w.defaults.own_list));
+	if (!w.defaults.own_list)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	for (n = g->first; n; n = n->next)
+		if (n->work.kind == MP_WORK_CONDITION && n->work.cond.condition->assign_default) {
+			mp_condition_ref(n->work.cond.condition);
+			w.defaults.own_list[w.defaults.n++] = n->work.cond.condition;
+		}
+	op = op_add(l, &w);
+	if (!op)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	r = mp_op_after(op, *begin);
+	*begin = op;
+	return r;
+}
+
 /*
  * Make the ops of a graph between begin and end.  The ops are nobody else's
  * yet, so their dependencies are made without the queue's lock.
@@ -190,8 +303,10 @@ static CUresult build(struct launch *l, struct CUgraph_st *g, struct CUgraphNode
 		      struct CUctx_st *ctx, struct mp_op *begin, struct mp_op *end)
 {
 	size_t i, j;
-	CUresult r = mp_op_after(end, begin);
+	CUresult r = build_defaults(l, g, ctx, &begin);
 
+	if (!r)
+		r = mp_op_after(end, begin);
 	for (i = 0; i < g->count; i++)
 		order[i]->mark = 0;
 	for (i = 0; i < g->count && !r; i++) {
@@ -219,8 +334,63 @@ static CUresult build(struct launch *l, struct CUgraph_st *g, struct CUgraphNode
 	for (i = 0; i < g->count && !r; i++)
 		if (!order[i]->mark)
 			r = mp_op_after(end, order[i]->op);
-	(void)ctx;
 	return r;
+}
+
+/* All ops that were made go into the queue; those that are ready start. Returns with no lock held. */
+static void release(struct launch *l, CUresult r)
+{
+	struct mp_op *list = NULL;
+	size_t i;
+
+	/* Ops that were made must run to be freed; after a failure they do nothing. */
+	for (i = 0; i < l->n; i++) {
+		if (r && l->ops[i]->work.kind != MP_WORK_EMPTY)
+			mp_work_fini(&l->ops[i]->work);
+		if (mp_op_commit_locked(l->ops[i])) {
+			l->ops[i]->next = list;
+			list = l->ops[i];
+		}
+	}
+	mp_queue_unlock();
+	mp_graph_unlock();
+	while (list) {
+		struct mp_op *next = list->next;
+
+		mp_op_run(list);
+		list = next;
+	}
+	for (i = 0; i < l->n; i++)
+		mp_op_unref(l->ops[i]);
+	free(l->ops);
+}
+
+CUresult mp_graph_body_start(struct CUctx_st *ctx, struct CUgraph_st *g, void (*after)(void *), void *arg)
+{
+	struct CUgraphNode_st **order;
+	struct launch l = {0};
+	struct mp_op *begin, *end;
+	bool cycle;
+	CUresult r;
+
+	mp_graph_lock();
+	begin = empty_op(&l, ctx);
+	end = empty_op(&l, ctx);
+	order = mp_graph_order(g, &cycle);
+	r = begin && end && order ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+	if (!r)
+		r = build(&l, g, order, ctx, begin, end);
+	free(order);
+	if (end) {
+		end->after = after;
+		end->after_arg = arg;
+	}
+	if (r)
+		mp_context_fail(ctx, r);
+	mp_queue_lock();
+	release(&l, r);
+	/* Without an end nobody would be told; the caller goes on by itself then. */
+	return end ? CUDA_SUCCESS : r;
 }
 
 /* An allocation that this graph does not free must have been freed since the last launch. */
@@ -278,11 +448,11 @@ static CUresult enter_queue(struct launch *l, struct CUstream_st *s, struct CUgr
 static CUresult launch(struct CUgraphExec_st *x, struct CUstream_st *s)
 {
 	struct launch l = {0};
-	struct mp_op *begin, *end, *list = NULL;
+	struct mp_op *begin, *end;
 	CUresult r;
-	size_t i;
 
 	mp_graph_lock();
+	x->ctx = s->ctx;
 	begin = empty_op(&l, s->ctx);
 	end = empty_op(&l, s->ctx);
 	r = begin && end ? blocks_check(x) : CUDA_ERROR_OUT_OF_MEMORY;
@@ -291,26 +461,7 @@ static CUresult launch(struct CUgraphExec_st *x, struct CUstream_st *s)
 	mp_queue_lock();
 	if (!r)
 		r = enter_queue(&l, s, x);
-	/* Ops that were made must run to be freed; after a failure they do nothing. */
-	for (i = 0; i < l.n; i++) {
-		if (r && l.ops[i]->work.kind != MP_WORK_EMPTY)
-			mp_work_fini(&l.ops[i]->work);
-		if (mp_op_commit_locked(l.ops[i])) {
-			l.ops[i]->next = list;
-			list = l.ops[i];
-		}
-	}
-	mp_queue_unlock();
-	mp_graph_unlock();
-	while (list) {
-		struct mp_op *next = list->next;
-
-		mp_op_run(list);
-		list = next;
-	}
-	for (i = 0; i < l.n; i++)
-		mp_op_unref(l.ops[i]);
-	free(l.ops);
+	release(&l, r);
 	return r;
 }
 
@@ -358,12 +509,18 @@ CUresult cuGraphUpload(CUgraphExec hGraph, CUstream hStream)
 static struct CUgraphNode_st *find_in(struct CUgraph_st *g, struct CUgraphNode_st *origin)
 {
 	struct CUgraphNode_st *n, *found;
+	unsigned i;
 
 	for (n = g->first; n; n = n->next) {
 		if (n->origin == origin)
 			return n;
 		if (n->work.kind == MP_WORK_CHILD) {
 			found = find_in(n->work.child, origin);
+			if (found)
+				return found;
+		}
+		for (i = 0; n->work.kind == MP_WORK_CONDITION && i < n->work.cond.size; i++) {
+			found = find_in(n->work.cond.own_bodies[i], origin);
 			if (found)
 				return found;
 		}
@@ -499,6 +656,22 @@ static bool same_edges(const struct CUgraphNode_st *a, const struct CUgraphNode_
 	return true;
 }
 
+static CUgraphExecUpdateResult compare(struct CUgraph_st *old, struct CUgraph_st *new,
+				       struct CUgraphNode_st **ret_bad);
+
+static CUgraphExecUpdateResult compare_bodies(struct CUgraphNode_st *a, struct CUgraphNode_st *b)
+{
+	CUgraphExecUpdateResult r = CU_GRAPH_EXEC_UPDATE_SUCCESS;
+	struct CUgraphNode_st *bad;
+	unsigned i;
+
+	if (a->work.cond.type != b->work.cond.type || a->work.cond.size != b->work.cond.size)
+		return CU_GRAPH_EXEC_UPDATE_ERROR_PARAMETERS_CHANGED;
+	for (i = 0; i < a->work.cond.size && !r; i++)
+		r = compare(a->work.cond.own_bodies[i], b->work.cond.own_bodies[i], &bad);
+	return r;
+}
+
 /* Nodes are paired in the order of creation. Graph lock held. */
 static CUgraphExecUpdateResult compare(struct CUgraph_st *old, struct CUgraph_st *new,
 				       struct CUgraphNode_st **ret_bad)
@@ -530,6 +703,12 @@ static CUgraphExecUpdateResult compare(struct CUgraph_st *old, struct CUgraph_st
 			if (r)
 				return r;
 		}
+		if (a->work.kind == MP_WORK_CONDITION) {
+			CUgraphExecUpdateResult r = compare_bodies(a, b);
+
+			if (r)
+				return r;
+		}
 	}
 	*ret_bad = NULL;
 	return CU_GRAPH_EXEC_UPDATE_SUCCESS;
@@ -539,12 +718,21 @@ static CUresult take_work(struct CUgraph_st *old, struct CUgraph_st *new)
 {
 	struct CUgraphNode_st *a, *b;
 	CUresult r = CUDA_SUCCESS;
+	unsigned i;
 
 	for (a = old->first, b = new->first; a && !r; a = a->next, b = b->next) {
 		struct mp_work w;
 
 		if (a->work.kind == MP_WORK_CHILD) {
 			r = take_work(a->work.child, b->work.child);
+			continue;
+		}
+		if (a->work.kind == MP_WORK_CONDITION) {
+			mp_condition_ref(b->work.cond.condition);
+			mp_condition_unref(a->work.cond.condition);
+			a->work.cond.condition = b->work.cond.condition;
+			for (i = 0; i < a->work.cond.size && !r; i++)
+				r = take_work(a->work.cond.own_bodies[i], b->work.cond.own_bodies[i]);
 			continue;
 		}
 		if (a->work.kind == MP_WORK_ALLOC || a->work.kind == MP_WORK_FREE)

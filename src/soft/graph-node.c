@@ -379,6 +379,13 @@ CUresult cuGraphAddNode_v2(CUgraphNode *phGraphNode, CUgraph hGraph,
 					   &alloc);
 		nodeParams->alloc.dptr = alloc.dptr;
 		return r;
+	case CU_GRAPH_NODE_TYPE_CONDITIONAL:
+		r = ADD(&w, mp_make_condition(hGraph, &nodeParams->conditional, &w));
+		if (!r) {
+			(*phGraphNode)->work.cond.condition->used = true;
+			nodeParams->conditional.phGraph_out = (*phGraphNode)->work.cond.own_bodies;
+		}
+		return r;
 	case CU_GRAPH_NODE_TYPE_MEM_FREE:
 		return cuGraphAddMemFreeNode(phGraphNode, hGraph, dependencies, numDependencies,
 					     nodeParams->free.dptr);
@@ -446,6 +453,7 @@ CUresult cuGraphNodeGetType(CUgraphNode hNode, CUgraphNodeType *type)
 		[MP_WORK_ALLOC] = CU_GRAPH_NODE_TYPE_MEM_ALLOC,
 		[MP_WORK_FREE] = CU_GRAPH_NODE_TYPE_MEM_FREE,
 		[MP_WORK_CHILD] = CU_GRAPH_NODE_TYPE_GRAPH,
+		[MP_WORK_CONDITION] = CU_GRAPH_NODE_TYPE_CONDITIONAL,
 	};
 	CUresult r = mp_soft_ready();
 

@@ -84,6 +84,8 @@ struct CUgraphNode_st *mp_graph_add(struct CUgraph_st *g, struct mp_work *own_wo
 	g->count++;
 	if (n->work.kind == MP_WORK_CHILD)
 		n->work.child->parent = n;
+	for (i = 0; n->work.kind == MP_WORK_CONDITION && i < n->work.cond.size; i++)
+		n->work.cond.own_bodies[i]->parent = n;
 	return n;
 }
 
@@ -113,6 +115,9 @@ void mp_graph_free(struct CUgraph_st *own_graph)
 	for (i = 0; i < g->nusers; i++)
 		mp_user_release(g->users[i].object, g->users[i].count);
 	free(g->users);
+	for (i = 0; i < g->nconditions; i++)
+		mp_condition_unref(g->conditions[i]);
+	free(g->conditions);
 	mp_handle_free(MP_GRAPH, g);
 }
 
@@ -510,6 +515,7 @@ static const char *const kind_names[MP_WORK_KINDS] = {
 	[MP_WORK_RECORD] = "EVENT_RECORD", [MP_WORK_WAIT] = "EVENT_WAIT",
 	[MP_WORK_MEMOPS] = "BATCH_MEM_OP", [MP_WORK_ALLOC] = "MEM_ALLOC",
 	[MP_WORK_FREE] = "MEM_FREE", [MP_WORK_CHILD] = "GRAPH",
+	[MP_WORK_CONDITION] = "CONDITIONAL",
 };
 
 static void dot_node(FILE *f, const struct CUgraphNode_st *n)

@@ -34,6 +34,8 @@ struct CUgraph_st {
 	struct CUgraph_st *origin;     /* cloned from */
 	struct mp_user_ref *users;
 	size_t nusers;
+	struct mp_condition **conditions; /* whose handles were made for it */
+	size_t nconditions;
 	uint64_t id;
 };
 
@@ -42,6 +44,7 @@ struct CUgraphExec_st {
 	struct CUgraph_st *graph; /* owned clone */
 	struct CUgraphNode_st **order; /* topological */
 	uint64_t flags;
+	struct CUctx_st *ctx; /* of the latest launch */
 	struct mp_op *last; /* launches of one executable graph follow each other */
 };
 
@@ -62,6 +65,24 @@ void mp_node_free(struct CUgraphNode_st *own_node);
 CUresult mp_node_depend(struct CUgraphNode_st *n, struct CUgraphNode_st *dep);
 /* Nodes in an order in which each follows its dependencies; NULL: a cycle, or no memory. malloc'd. */
 struct CUgraphNode_st **mp_graph_order(struct CUgraph_st *g, bool *ret_cycle);
+
+/* Make a graph's ops and let them run; `after` is called once it is over, whatever became of it. */
+CUresult mp_graph_body_start(struct CUctx_st *ctx, struct CUgraph_st *g, void (*after)(void *), void *arg);
+
+/* A value that decides about a conditional node. */
+struct mp_condition {
+	_Atomic unsigned refs;
+	uint64_t handle;
+	const struct CUgraph_st *graph; /* that the handle was made for; only compared */
+	uint32_t default_value;
+	bool assign_default, used;
+	_Atomic uint32_t value;
+};
+/* NULL: there is none. */
+struct mp_condition *mp_condition_find(uint64_t handle);
+/* Handles of a graph that no node uses. */
+bool mp_conditions_unused(const struct CUgraph_st *g);
+CUresult mp_make_condition(CUgraph g, const CUDA_CONDITIONAL_NODE_PARAMS *p, struct mp_work *w);
 
 struct mp_graph_block *mp_graph_block_new(struct CUctx_st *ctx, struct mp_device *d, uint64_t size);
 struct mp_graph_block *mp_graph_block_find(uint64_t addr); /* counted, or NULL */

@@ -152,7 +152,7 @@ void mp_context_exit(void);
 enum mp_work_kind {
 	MP_WORK_EMPTY, MP_WORK_KERNEL, MP_WORK_COPY, MP_WORK_FILL, MP_WORK_HOST, MP_WORK_CALLBACK,
 	MP_WORK_RECORD, MP_WORK_WAIT, MP_WORK_MEMOPS, MP_WORK_ALLOC, MP_WORK_FREE, MP_WORK_CHILD,
-	MP_WORK_KINDS
+	MP_WORK_CONDITION, MP_WORK_DEFAULTS, MP_WORK_KINDS
 };
 
 struct mp_work_kernel {
@@ -205,6 +205,17 @@ struct mp_work {
 			bool pooled; /* cuMemFreeAsync: frees a range of a pool */
 		} free;
 		struct CUgraph_st *child; /* owned clone */
+		struct {
+			struct mp_condition *condition; /* counted */
+			CUgraphConditionalNodeType type;
+			unsigned size;
+			struct CUgraph_st **own_bodies;
+			bool ran;
+		} cond;
+		struct {
+			struct mp_condition **own_list; /* each counted: get their defaults */
+			unsigned n;
+		} defaults;
 	};
 };
 
@@ -248,6 +259,8 @@ void mp_op_run(struct mp_op *op);
 /* Blocks; flushes nothing. */
 void mp_op_wait(struct mp_op *op);
 bool mp_op_done(struct mp_op *op);
+/* It has been started, and is over; what waited for it may start in this call. */
+void mp_op_finish(struct mp_op *op, CUresult result);
 /* Wait until nothing of the context is queued, at most `ms`; false when time ran out. */
 bool mp_queue_drain(struct CUctx_st *ctx, unsigned ms);
 /* Wait until everything queued so far in the context is done. */
@@ -546,6 +559,16 @@ void mp_graph_unlock(void);
 struct CUgraphNode_st *mp_graph_add(struct CUgraph_st *g, struct mp_work *own_work,
 				    struct CUgraphNode_st *const *deps, size_t ndeps);
 void mp_graph_block_free(uint64_t addr);
+
+/* ---- Conditions of graphs (condition.c) ---- */
+
+void mp_condition_ref(struct mp_condition *c);
+void mp_condition_unref(struct mp_condition *c);
+/* exec's call: device code sets a value. */
+void mp_condition_set(void *ctx, uint64_t handle, uint32_t value);
+void mp_condition_defaults(const struct mp_work *w);
+/* The op of a conditional node starts, or one of its bodies has ended. */
+void mp_condition_step(void *op);
 
 /* ---- printf (printf.c) ---- */
 

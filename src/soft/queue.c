@@ -348,6 +348,14 @@ static void finish(struct mp_op *op, CUresult result, struct mp_op **list)
 	mp_op_unref(op);
 }
 
+void mp_op_finish(struct mp_op *op, CUresult result)
+{
+	struct mp_op *list = NULL;
+
+	finish(op, result, &list);
+	run_list(list);
+}
+
 /* A grid has ended; called by the engine. */
 static void grid_done(void *arg, const struct mp_exec_fault *fault)
 {
@@ -366,6 +374,12 @@ static void grid_done(void *arg, const struct mp_exec_fault *fault)
 		       mp_error_name(r), fault->kernel, fault->block[0], fault->block[1],
 		       fault->block[2], fault->thread[0], fault->thread[1], fault->thread[2],
 		       (unsigned long long)fault->address, fault->line, fault->text);
+		if (fault->outcome != MP_EXEC_CANCELLED)
+			mp_errlog_add(CU_LOG_LEVEL_ERROR,
+				      "%s: kernel %s, block (%u,%u,%u), thread (%u,%u,%u), address 0x%llx, PTX line %u: %s",
+				      mp_error_name(r), fault->kernel, fault->block[0], fault->block[1],
+				      fault->block[2], fault->thread[0], fault->thread[1], fault->thread[2],
+				      (unsigned long long)fault->address, fault->line, fault->text);
 		if (fault->outcome != MP_EXEC_CANCELLED || !ctx->cancel)
 			mp_context_fail(ctx, r);
 	}
@@ -472,6 +486,12 @@ static void start(struct mp_op *op, struct mp_op **list)
 			return;
 		}
 		break;
+	case MP_WORK_CONDITION:
+		if (error || null)
+			break;
+		mp_condition_step(op);
+		return;
+	case MP_WORK_DEFAULTS: mp_condition_defaults(w); break;
 	case MP_WORK_ALLOC: mp_graph_block_alloc_run(w->alloc.block); break;
 	case MP_WORK_FREE:
 		if (w->free.pooled)

@@ -16,6 +16,26 @@ static void *duplicate(const void *p, size_t n)
 	return q;
 }
 
+static CUresult condition_copy(struct mp_work *dst, const struct mp_work *src)
+{
+	unsigned i;
+
+	dst->cond.own_bodies = calloc(src->cond.size, sizeof(*dst->cond.own_bodies));
+	for (i = 0; dst->cond.own_bodies && i < src->cond.size; i++) {
+		dst->cond.own_bodies[i] = mp_graph_clone(src->cond.own_bodies[i]);
+		if (!dst->cond.own_bodies[i])
+			break;
+	}
+	if (i < src->cond.size) {
+		while (i)
+			mp_graph_free(dst->cond.own_bodies[--i]);
+		free(dst->cond.own_bodies);
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	mp_condition_ref(dst->cond.condition);
+	return CUDA_SUCCESS;
+}
+
 CUresult mp_work_copy(struct mp_work *dst, const struct mp_work *src)
 {
 	*dst = *src;
@@ -45,13 +65,16 @@ CUresult mp_work_copy(struct mp_work *dst, const struct mp_work *src)
 		if (!dst->child)
 			return CUDA_ERROR_OUT_OF_MEMORY;
 		break;
-	default: break;
+	case MP_WORK_CONDITION: return condition_copy(dst, src);
+	default: assert(src->kind != MP_WORK_DEFAULTS); break;
 	}
 	return CUDA_SUCCESS;
 }
 
 void mp_work_fini(struct mp_work *w)
 {
+	unsigned i;
+
 	switch (w->kind) {
 	case MP_WORK_KERNEL:
 		free(w->kernel.own_params);
@@ -62,6 +85,17 @@ void mp_work_fini(struct mp_work *w)
 	case MP_WORK_ALLOC: mp_graph_block_unref(w->alloc.block); break;
 	case MP_WORK_FREE: mp_graph_block_unref(w->free.block); break;
 	case MP_WORK_CHILD: mp_graph_free(w->child); break;
+	case MP_WORK_CONDITION:
+		for (i = 0; i < w->cond.size; i++)
+			mp_graph_free(w->cond.own_bodies[i]);
+		free(w->cond.own_bodies);
+		mp_condition_unref(w->cond.condition);
+		break;
+	case MP_WORK_DEFAULTS:
+		for (i = 0; i < w->defaults.n; i++)
+			mp_condition_unref(w->defaults.own_list[i]);
+		free(w->defaults.own_list);
+		break;
 	default: break;
 	}
 	w->kind = MP_WORK_EMPTY;

@@ -144,6 +144,13 @@ static CUgraphNode seen(const struct mp_drv *drv, CUgraphNode node)
 	return other ? other : node;
 }
 
+uint32_t mp_node_seen_id(struct mp_job *job, CUgraphNode node, uint32_t graph)
+{
+	const struct mp_drv *drv = &job->w->drv;
+
+	return mp_node_id(job->w, drv->cuGraphNodeGetType ? seen(drv, node) : node, graph);
+}
+
 /* Ids of the driver's nodes; `roots`: a pull stands for its copy, else it is left out. */
 static uint32_t *ids_of(struct mp_job *job, const CUgraphNode *node, size_t n, uint32_t graph, bool roots,
 			uint32_t *ret_n)

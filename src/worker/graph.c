@@ -23,6 +23,10 @@ struct node {
 	uint64_t charged;
 	unsigned device;
 	struct graph_copy *copy;
+	/* Graphs that belong to it and have ids: they go with it. */
+	uint32_t *graphs, graph_count;
+	CUgraph *bodies; /* of a conditional node, the driver's */
+	uint32_t body_count;
 };
 
 /* ---- Ids of nodes ---- */
@@ -50,10 +54,33 @@ void mp_node_drop(struct mp_worker *w, struct object *o)
 {
 	struct node *n = o->own;
 
+	o->own = NULL; /* before its graphs, whose nodes are searched for among all */
 	if (n && n->charged)
 		mp_account_put(w, n->device, n->charged);
+	while (n && n->graph_count) {
+		uint32_t id = n->graphs[--n->graph_count];
+
+		mp_graph_sweep(w, id);
+		mp_object_drop(w, MP_KIND_graph, id);
+	}
+	if (n)
+		free(n->graphs);
 	free(n);
-	o->own = NULL;
+}
+
+/* A graph inside a node gets an id. */
+static CUresult inner_bind(struct mp_job *job, struct node *n, uint32_t id, CUgraph g)
+{
+	uint32_t *p = realloc(n->graphs, (n->graph_count + 1) * sizeof(*p));
+	CUresult e;
+
+	if (!p)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	n->graphs = p;
+	e = mp_job_bind(job, MP_KIND_graph, id, g);
+	if (!e)
+		n->graphs[n->graph_count++] = id;
+	return e;
 }
 
 /* The graph is gone, and its nodes with it. */
@@ -271,6 +298,31 @@ CUresult mp_do_cuGraphKernelNodeSetAttribute(struct mp_job *job, const struct mp
 	return e ? e : job->w->drv.cuGraphKernelNodeSetAttribute(node, a->id, &a->value);
 }
 
+CUresult mp_do_cuGraphKernelNodeGetAttribute(struct mp_job *job, const struct mp_msg_cuGraphKernelNodeGetAttribute *m,
+					     struct mp_rep_cuGraphKernelNodeGetAttribute *r)
+{
+	CUkernelNodeAttrValue v;
+	CUgraphNode node;
+	CUresult e = mp_node_core(job, m->hNode, &node);
+
+	static_assert(sizeof(v) == sizeof(r->value), "an attribute's value is 64 bytes");
+	memset(&v, 0, sizeof(v));
+	if (!job->w->drv.cuGraphKernelNodeGetAttribute)
+		return CUDA_ERROR_NOT_SUPPORTED;
+	switch ((CUkernelNodeAttrID)m->attr) {
+	case CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_EVENT: /* hold handles of the driver */
+	case CU_LAUNCH_ATTRIBUTE_LAUNCH_COMPLETION_EVENT:
+	case CU_LAUNCH_ATTRIBUTE_DEVICE_UPDATABLE_KERNEL_NODE:
+		return CUDA_ERROR_NOT_SUPPORTED;
+	default:
+		break;
+	}
+	if (!e)
+		e = job->w->drv.cuGraphKernelNodeGetAttribute(node, (CUkernelNodeAttrID)m->attr, &v);
+	memcpy(r->value, &v, sizeof(v));
+	return e;
+}
+
 /* ---- Copy nodes ---- */
 
 CUresult mp_do_cuGraphAddMemcpyNode(struct mp_job *job, const struct mp_msg_cuGraphAddMemcpyNode *m)
@@ -419,8 +471,6 @@ CUresult mp_do_cuGraphExecHostNodeSetParams(struct mp_job *job, const struct mp_
 	return e ? e : job->w->drv.cuGraphExecHostNodeSetParams(x, node, &p);
 }
 
-/* ---- Memory nodes ---- */
-
 /* ---- Nodes of waits and writes ---- */
 
 static CUresult batch_params(struct mp_job *job, const struct mp_mem_op *ops, uint32_t n, uint32_t ctx,
@@ -478,4 +528,61 @@ CUresult mp_do_cuGraphExecBatchMemOpNodeSetParams(struct mp_job *job,
 	if (!e)
 		e = batch_params(job, m->ops, m->ops_count, m->ctx, m->flags, &p);
 	return e ? e : job->w->drv.cuGraphExecBatchMemOpNodeSetParams(x, node, &p);
+}
+
+/* ---- Graphs inside nodes ---- */
+
+CUresult mp_do_cuGraphChildGraphNodeGetGraph(struct mp_job *job, const struct mp_msg_cuGraphChildGraphNodeGetGraph *m)
+{
+	struct node *n = node_own(job, m->hNode);
+	CUgraphNode node;
+	CUgraph g;
+	CUresult e = mp_node_core(job, m->hNode, &node);
+
+	if (!job->w->drv.cuGraphChildGraphNodeGetGraph)
+		return CUDA_ERROR_NOT_SUPPORTED;
+	if (!e)
+		e = job->w->drv.cuGraphChildGraphNodeGetGraph(node, &g);
+	if (e)
+		return e;
+	/* A node that a capture made has no place for it: the id lives as long as the session. */
+	return n ? inner_bind(job, n, m->phGraph, g) : mp_job_bind(job, MP_KIND_graph, m->phGraph, g);
+}
+
+CUresult mp_do_graph_condition(struct mp_job *job, const struct mp_msg_graph_condition *m, struct mp_rep_graph_condition *r)
+{
+	CUgraphNodeParams p = {.type = CU_GRAPH_NODE_TYPE_CONDITIONAL};
+	const struct mp_drv *drv = &job->w->drv;
+	CUgraphNode *deps, node;
+	struct node *n;
+	CUgraph g;
+	CUresult e = where(job, m->hGraph, m->dependencies, m->dependencies_count, &g, &deps);
+
+	p.conditional = (CUDA_CONDITIONAL_NODE_PARAMS){
+		.handle = m->handle, .type = (CUgraphConditionalNodeType)m->type, .size = m->size};
+	if (!drv->cuGraphAddNode_v2)
+		return CUDA_ERROR_NOT_SUPPORTED;
+	if (!e && (!m->size || m->size > 1024))
+		e = CUDA_ERROR_INVALID_VALUE;
+	if (!e)
+		e = context_handle(job, m->ctx, &p.conditional.ctx);
+	if (!e)
+		e = drv->cuGraphAddNode_v2(&node, g, deps, NULL, m->dependencies_count, &p);
+	if (!e)
+		e = mp_job_bind(job, MP_KIND_node, m->phGraphNode, node);
+	if (e)
+		return e;
+	n = node_own(job, m->phGraphNode);
+	n->bodies = p.conditional.phGraph_out; /* the driver's, as long as the node lives */
+	n->body_count = m->size;
+	return CUDA_SUCCESS;
+}
+
+CUresult mp_do_graph_body(struct mp_job *job, const struct mp_msg_graph_body *m)
+{
+	struct node *n = node_own(job, m->hNode);
+
+	if (!n || !n->bodies || m->index >= n->body_count)
+		return CUDA_ERROR_INVALID_VALUE;
+	return inner_bind(job, n, m->phGraph, n->bodies[m->index]);
 }

@@ -130,6 +130,7 @@ struct stream {
 	CUstream handle;
 	uint32_t id;
 	bool blocking, capturing;
+	uint32_t capture_graph; /* id that the graph of its capture got while it is on, or 0 */
 	uint64_t issued; /* operations given to the driver */
 	uint64_t ticked; /* issued at the last progress event */
 	_Atomic uint64_t completed;
@@ -562,6 +563,8 @@ void mp_node_drop(struct mp_worker *w, struct object *o);
 void mp_graph_sweep(struct mp_worker *w, uint32_t graph);
 CUresult mp_node_server(struct mp_worker *w, uint32_t id, void **ret);
 uint32_t mp_node_id(struct mp_worker *w, CUgraphNode h, uint32_t graph); /* 0: no memory */
+/* ... of the node that the client sees in the place of this one. */
+uint32_t mp_node_seen_id(struct mp_job *job, CUgraphNode node, uint32_t graph);
 CUresult mp_node_core(struct mp_job *job, uint32_t id, CUgraphNode *ret);
 
 /* launch.c, for graphs, too */

@@ -625,6 +625,7 @@ CUresult mp_do_cuStreamEndCapture(struct mp_job *job, const struct mp_msg_cuStre
 	struct mp_worker *w = job->w;
 	struct stream *s = job->stream;
 	CUgraph graph = NULL;
+	struct object *known;
 	CUresult e;
 
 	if (!w->drv.cuStreamEndCapture)
@@ -635,7 +636,65 @@ CUresult mp_do_cuStreamEndCapture(struct mp_job *job, const struct mp_msg_cuStre
 		assert(w->captures);
 		w->captures--;
 	}
-	if (!e && graph)
+	known = mp_object_find(w, MP_KIND_graph, m->phGraph);
+	if (e && known && known->state == OBJECT_LIVE && s->capture_graph == m->phGraph) {
+		/* It had been asked for while the capture was on; the driver has dropped it. */
+		mp_graph_sweep(w, m->phGraph);
+		mp_object_drop(w, MP_KIND_graph, m->phGraph);
+	}
+	s->capture_graph = 0;
+	if (!e && graph && !(known && known->state == OBJECT_LIVE && known->handle == graph))
 		e = mp_job_bind(job, MP_KIND_graph, m->phGraph, graph);
 	return e;
+}
+
+/* A program that adds nodes of its own asks what is there; the graph gets its id then. */
+CUresult mp_do_cuStreamGetCaptureInfo_v3(struct mp_job *job, const struct mp_msg_cuStreamGetCaptureInfo_v3 *m,
+					 struct mp_rep_cuStreamGetCaptureInfo_v3 *r)
+{
+	const struct mp_drv *drv = &job->w->drv;
+	CUstreamCaptureStatus status = CU_STREAM_CAPTURE_STATUS_NONE;
+	const CUgraphEdgeData *edges = NULL;
+	const CUgraphNode *deps = NULL;
+	CUgraph graph = NULL;
+	struct object *o;
+	uint32_t *ids;
+	size_t n = 0, i;
+	CUresult e;
+
+	if (drv->cuStreamGetCaptureInfo_v3)
+		e = drv->cuStreamGetCaptureInfo_v3(job->stream->handle, &status, NULL, &graph, &deps, &edges, &n);
+	else if (drv->cuStreamGetCaptureInfo_v2)
+		e = drv->cuStreamGetCaptureInfo_v2(job->stream->handle, &status, NULL, &graph, &deps, &n);
+	else
+		e = CUDA_ERROR_NOT_SUPPORTED;
+	if (!e && (status != CU_STREAM_CAPTURE_STATUS_ACTIVE || !graph))
+		e = CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+	/* Edges that are not whole dependencies come from launches that are not carried. */
+	for (i = 0; !e && edges && i < n; i++)
+		if (edges[i].type || edges[i].from_port || edges[i].to_port)
+			e = CUDA_ERROR_LOSSY_QUERY;
+	if (e)
+		return e;
+	ids = mp_job_scratch(job, (n + 1) * sizeof(*ids));
+	if (!ids)
+		return CUDA_ERROR_OUT_OF_MEMORY;
+	if (m->known) {
+		o = mp_object_find(job->w, MP_KIND_graph, m->known);
+		if (!o || o->state != OBJECT_LIVE || o->handle != graph)
+			return CUDA_ERROR_INVALID_HANDLE;
+	} else {
+		e = mp_job_bind(job, MP_KIND_graph, m->phGraph, graph);
+		if (e)
+			return e;
+		job->stream->capture_graph = m->phGraph;
+	}
+	for (i = 0; i < n; i++) {
+		ids[i] = mp_node_seen_id(job, deps[i], m->known ? m->known : m->phGraph);
+		if (!ids[i])
+			return CUDA_ERROR_OUT_OF_MEMORY;
+	}
+	r->dependencies = ids;
+	r->dependencies_count = (uint32_t)n;
+	return CUDA_SUCCESS;
 }
