@@ -594,3 +594,87 @@ ROW(graph_grid, "cuGraphAddKernelNode", "blockDimX 2048", 1, NOW, LISTED, "INVAL
 	MUST(cuGraphDestroy(g));
 	return r;
 }
+
+/* ---- Less common nodes ---- */
+
+static void CUDA_CB nothing(void *data)
+{
+}
+ROW(user_flags, "cuUserObjectCreate", "flags 0", 1, NOW, TEXT, "flags must be NO_DESTRUCTOR_SYNC")
+{
+	CUuserObject o;
+
+	return cuUserObjectCreate(&o, &on, nothing, 1, 0);
+}
+ROW(user_count, "cuUserObjectRelease", "more references than there are", 1, NOW, LISTED, "INVALID_VALUE")
+{
+	CUuserObject o;
+	CUresult r;
+
+	MUST(cuUserObjectCreate(&o, &on, nothing, 1, CU_USER_OBJECT_NO_DESTRUCTOR_SYNC));
+	r = cuUserObjectRelease(o, 2);
+	MUST(cuUserObjectRelease(o, 1));
+	return r;
+}
+ROW(graph_release_user, "cuGraphReleaseUserObject", "an object that the graph does not hold", 1, NOW, LISTED,
+    "INVALID_VALUE")
+{
+	CUuserObject o;
+	CUgraph g;
+	CUresult r;
+
+	MUST(cuGraphCreate(&g, 0));
+	MUST(cuUserObjectCreate(&o, &on, nothing, 1, CU_USER_OBJECT_NO_DESTRUCTOR_SYNC));
+	r = cuGraphReleaseUserObject(g, o, 1);
+	MUST(cuUserObjectRelease(o, 1));
+	MUST(cuGraphDestroy(g));
+	return r;
+}
+ROW(memop_none, "cuGraphAddBatchMemOpNode", "count 0", 1, NOW, LISTED, "INVALID_VALUE")
+{
+	CUDA_BATCH_MEM_OP_NODE_PARAMS p = {NULL, 0, NULL, 0};
+	CUgraphNode n;
+	CUgraph g;
+	CUresult r;
+
+	MUST(cuGraphCreate(&g, 0));
+	r = cuGraphAddBatchMemOpNode(&n, g, NULL, 0, &p);
+	MUST(cuGraphDestroy(g));
+	return r;
+}
+ROW(condition_flags, "cuGraphConditionalHandleCreate", "flags 2", 1, NOW, TEXT, "flags: ASSIGN_DEFAULT or 0")
+{
+	CUgraphConditionalHandle h;
+	CUgraph g;
+	CUresult r;
+
+	MUST(cuGraphCreate(&g, 0));
+	r = cuGraphConditionalHandleCreate(&h, g, NULL, 0, 2);
+	MUST(cuGraphDestroy(g));
+	return r;
+}
+ROW(condition_unused, "cuGraphInstantiate", "a conditional handle without a node", 1, NOW, GUESS,
+    "instantiation names it as a result of its own; the code is a guess")
+{
+	CUgraphConditionalHandle h;
+	CUgraphExec x;
+	CUgraph g;
+	CUresult r;
+
+	MUST(cuGraphCreate(&g, 0));
+	MUST(cuGraphConditionalHandleCreate(&h, g, NULL, 0, 0));
+	r = cuGraphInstantiate(&x, g, 0);
+	MUST(cuGraphDestroy(g));
+	return r;
+}
+ROW(capture_update, "cuStreamUpdateCaptureDependencies", "a stream that does not capture", 401, NOW, TEXT,
+    "ILLEGAL_STATE")
+{
+	return cuStreamUpdateCaptureDependencies(on.s, NULL, 0, 0);
+}
+ROW(logs_flags, "cuLogsCurrent", "flags 1", 1, NOW, TEXT, "reserved, must be 0")
+{
+	CUlogIterator i;
+
+	return cuLogsCurrent(&i, 1);
+}

@@ -549,7 +549,8 @@ CUresult mp_do_cuGraphChildGraphNodeGetGraph(struct mp_job *job, const struct mp
 	return n ? inner_bind(job, n, m->phGraph, g) : mp_job_bind(job, MP_KIND_graph, m->phGraph, g);
 }
 
-CUresult mp_do_graph_condition(struct mp_job *job, const struct mp_msg_graph_condition *m, struct mp_rep_graph_condition *r)
+CUresult mp_do_graph_condition(struct mp_job *job, const struct mp_msg_graph_condition *m,
+			       struct mp_rep_graph_condition *r)
 {
 	CUgraphNodeParams p = {.type = CU_GRAPH_NODE_TYPE_CONDITIONAL};
 	const struct mp_drv *drv = &job->w->drv;
