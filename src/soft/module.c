@@ -115,14 +115,18 @@ CUresult mp_exec_result(enum mp_exec_outcome outcome)
 	return CUDA_ERROR_UNKNOWN;
 }
 
-/* Newest PTX that a driver of CUDA_VERSION takes: 9.0 with CUDA 13.0 (PTX ISA, release notes). */
-#define PTX_NEWEST 90
+/*
+ * A driver of CUDA 13.0 stops at 9.0.  Minor versions only add, and libraries of a newer toolkit hold
+ * such text beside machine code that a driver would have taken; what is not known in it fails
+ * its own kernel.
+ */
+#define PTX_NEWEST_MAJOR 9
 
 /* Is the text's .version newer? It stands before everything but comments (PTX ISA 11.1). */
 static bool ptx_too_new(const char *ptx, size_t len)
 {
 	const char *end = ptx + len, *p;
-	unsigned major = 0, minor = 0;
+	unsigned major = 0;
 
 	while (ptx < end) {
 		if (isspace((unsigned char)*ptx)) {
@@ -143,10 +147,7 @@ static bool ptx_too_new(const char *ptx, size_t len)
 		;
 	for (; p < end && isdigit((unsigned char)*p) && major < 1000; p++)
 		major = major * 10 + (*p - '0');
-	if (p < end && *p == '.')
-		for (p++; p < end && isdigit((unsigned char)*p) && minor < 1000; p++)
-			minor = minor * 10 + (*p - '0');
-	return major * 10 + minor > PTX_NEWEST;
+	return major > PTX_NEWEST_MAJOR;
 }
 
 CUresult mp_library_managed(struct CUlib_st *lib)
