@@ -263,6 +263,54 @@ static void quiet(unsigned n)
 	MUST(cuCtxSynchronize());
 }
 
+/* ---- Questions that frameworks ask all the time ---- */
+
+static void questions(unsigned n)
+{
+	CUstreamCaptureStatus status;
+	CUpointer_attribute which[] = {CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL};
+	uint64_t t, begun = now_ns();
+	unsigned type, device, i, flags;
+	void *to[] = {&type, &device};
+	CUdeviceptr p, base;
+	CUcontext current;
+	CUfunction f;
+	size_t size;
+	CUevent e;
+	int v, grid;
+
+	MUST(cuMemAlloc(&p, 100000));
+	MUST(cuEventCreate(&e, 0));
+	MUST(cuModuleGetFunction(&f, call_module, "nothing"));
+	MUST(cuEventRecord(e, stream));
+	MUST(cuFuncGetAttribute(&v, CU_FUNC_ATTRIBUTE_NUM_REGS, f)); /* the driver's own numbers: asked for once */
+	MUST(cuStreamSynchronize(stream));
+	EACH("stream_query_ns", (void)cuStreamQuery(stream));
+	EACH("pointer_attributes_ns", MUST(cuPointerGetAttributes(2, which, to, p + 64)));
+	EACH("address_range_ns", MUST(cuMemGetAddressRange(&base, &size, p + 64)));
+	EACH("function_attribute_ns", MUST(cuFuncGetAttribute(&v, CU_FUNC_ATTRIBUTE_NUM_REGS, f)));
+	EACH("occupancy_ns", MUST(cuOccupancyMaxActiveBlocksPerMultiprocessor(&v, f, 256, 0)));
+	EACH("occupancy_block_ns", MUST(cuOccupancyMaxPotentialBlockSize(&grid, &v, f, NULL, 0, 0)));
+	EACH("device_attribute_ns", MUST(cuDeviceGetAttribute(&v, CU_DEVICE_ATTRIBUTE_WARP_SIZE, 0)));
+	EACH("capturing_ns", MUST(cuStreamIsCapturing(stream, &status)));
+	EACH("stream_flags_ns", MUST(cuStreamGetFlags(stream, &flags)));
+	EACH("current_ns", MUST(cuCtxGetCurrent(&current)));
+	EACH("event_query_ns", (void)cuEventQuery(e));
+	say("all_ms", (double)(now_ns() - begun) / 1e6);
+	MUST(cuMemFree(p));
+	MUST(cuEventDestroy(e));
+}
+
+static void memory_info(unsigned n)
+{
+	size_t rest, all;
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		MUST(cuMemGetInfo(&rest, &all));
+	say("free_mib", (double)(rest >> 20));
+}
+
 /* ---- modules ---- */
 
 static void module(unsigned n)
@@ -405,6 +453,10 @@ int main(int argc, char **argv)
 		step(n ? n : 300);
 	else if (!strcmp(mode, "readback"))
 		read_back(n ? n : 1);
+	else if (!strcmp(mode, "questions"))
+		questions(n);
+	else if (!strcmp(mode, "memory-info"))
+		memory_info(n);
 	else if (!strcmp(mode, "elapsed"))
 		elapsed(n);
 	else if (!strcmp(mode, "launches"))
