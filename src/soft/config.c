@@ -206,7 +206,7 @@ static const struct {
 	 set_context_memory},
 	{"MOTORPOOL_SOFT_MODEL", "Motorpool Soft GPU", "device name", set_model},
 	{"MOTORPOOL_SOFT_SMS", "16", "number of multiprocessors", set_sms},
-	{"MOTORPOOL_SOFT_CAPABILITY", "8.9", "compute capability, 7.5 to 12.1", set_capability},
+	{"MOTORPOOL_SOFT_CAPABILITY", "12.1", "compute capability, 7.5 to 12.1", set_capability},
 	{"MOTORPOOL_SOFT_DIRTY_MEMORY", "0",
 	 "1: fresh memory holds old bytes instead of zeroes, to prove that users scrub", set_dirty},
 	{"MOTORPOOL_SOFT_MODE", "normal",
