@@ -691,10 +691,12 @@ void scan_params(struct scan *s, struct mp_ptx_var **ret_vars, uint32_t *ret_n)
 			scan_fail(s, "expected a parameter before \"%.*s\"",
 				  (int)(s->tok.len > 40 ? 40 : s->tok.len), s->tok.s);
 		scan_next(s);
-		if (s->tok.kind == TOK_IDENT && s->tok.len == 1 && *s->tok.s == '_')
+		if (s->tok.kind == TOK_IDENT && s->tok.len == 1 && *s->tok.s == '_') {
 			scan_next(s); /* a prototype without a name and type */
-		else
+			v->align = 1;
+		} else {
 			scan_variable(s, v, false);
+		}
 		v->index = n++;
 		if (!scan_accept(s, ','))
 			break;

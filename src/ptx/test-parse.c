@@ -117,6 +117,20 @@ static const struct {
 	 "too deeply"},
 };
 
+/* Parameters of a declaration may have neither name nor type; then they take no room. */
+MP_TEST(unnamed_parameters)
+{
+	struct parsed p;
+
+	parse(&p, HEAD ".func (.param _) _ (.param .b32 _);\n"
+		       ".extern .func (.param _) g (.param _, .param .b64 x);\n");
+	MP_CHECK_EQ(p.outcome, MP_PTX_OK);
+	MP_CHECK_EQ(p.m.nfuncs, 2);
+	MP_CHECK_EQ(p.m.funcs[1]->nparams, 2);
+	MP_CHECK_EQ(p.m.funcs[1]->params[1].offset, 0);
+	done(&p);
+}
+
 MP_TEST(sentences)
 {
 	size_t i;
