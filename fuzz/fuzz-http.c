@@ -4,7 +4,7 @@
  * body.  This file stands in for the serving half of src/http and drives the
  * handlers of src/rest over a real pool with four made-up devices.
  *
- * Input: "METHOD PATH\nBODY"; a first byte '!' means a wrong token.
+ * Input: "METHOD PATH\nBODY"; a first byte '!' means a wrong token, '+' that the asker is a server of the pool.
  *
  * Promises: every request is answered exactly once; an error has a known word;
  * never more is lent than a device has; when every stream has gone, nothing is.
@@ -22,7 +22,7 @@
 struct mp_http_request {
 	char method[16], path[256];
 	const char *body;
-	bool wrong_token;
+	bool wrong_token, server;
 	int answers;
 };
 
@@ -129,10 +129,9 @@ void mp_http_stream_line(struct mp_http_stream *s, json_t *own_data)
 	json_decref(own_data);
 }
 
-/* Servers of the pool and strangers by turns. */
 bool mp_http_is_server(const struct mp_http_request *r)
 {
-	return strlen(r->path) & 1;
+	return r->server;
 }
 
 void mp_http_stream_unref(struct mp_http_stream *s)
@@ -198,7 +197,7 @@ static void begin(void)
 
 static void request_serve(char *text)
 {
-	struct mp_http_request r = {.wrong_token = *text == '!'};
+	struct mp_http_request r = {.wrong_token = *text == '!', .server = *text == '+'};
 	char *body = strchr(text, '\n'), *path = strchr(text, ' ');
 	unsigned i;
 
@@ -206,7 +205,7 @@ static void request_serve(char *text)
 		return;
 	*body++ = 0;
 	*path++ = 0;
-	snprintf(r.method, sizeof(r.method), "%s", text + r.wrong_token);
+	snprintf(r.method, sizeof(r.method), "%s", text + (r.wrong_token || r.server));
 	snprintf(r.path, sizeof(r.path), "%s", path);
 	r.body = body;
 	mp_rest_handle(pool, &r);

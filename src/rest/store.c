@@ -255,10 +255,10 @@ static json_t *range_answer(const json_t *body)
 	int64_t revision = mp_store_revision(lent.store), at;
 	char *value = NULL;
 
-	if (text_take(body, "key", key, sizeof(key)) && inner(key)) {
+	if (text_take(body, "key", key, sizeof(key)) && mp_store_prefix_good(inner(key))) {
 		if (json_object_get(body, "range_end"))
 			mp_store_list(lent.store, inner(key), kv_add, kvs);
-		else if (strlen(inner(key)) > 1 && mp_store_get(lent.store, inner(key), &value, &at) == MP_STORE_OK)
+		else if (mp_store_key_good(inner(key)) && mp_store_get(lent.store, inner(key), &value, &at) == MP_STORE_OK)
 			kv_add(kvs, inner(key), value, at);
 	}
 	free(value);
@@ -285,7 +285,7 @@ static const char *text_keep(struct transaction *t, const json_t *o, const char 
 		kept = json_string_value(json_array_get(t->texts, json_array_size(t->texts) - 1));
 	}
 	free(text);
-	return kept && (!key || kept[0]) ? kept : NULL;
+	return kept && (!key || mp_store_key_good(kept)) ? kept : NULL;
 }
 
 static bool transaction_take(struct transaction *t, const json_t *body)

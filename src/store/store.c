@@ -9,17 +9,16 @@
 
 #define KEY_MAX 512
 
-static bool key_good(const char *key)
+bool mp_store_key_good(const char *key)
 {
 	size_t n = key ? strlen(key) : 0;
 
 	return n > 1 && n <= KEY_MAX && key[0] == '/';
 }
 
-/* "/" is all keys. */
-static bool prefix_good(const char *prefix)
+bool mp_store_prefix_good(const char *prefix)
 {
-	return prefix && (!strcmp(prefix, "/") || key_good(prefix));
+	return prefix && (!strcmp(prefix, "/") || mp_store_key_good(prefix));
 }
 
 void mp_store_close(struct mp_store *own_store)
@@ -30,7 +29,7 @@ void mp_store_close(struct mp_store *own_store)
 
 int mp_store_get(struct mp_store *s, const char *key, char **ret_value, int64_t *ret_revision)
 {
-	assert(key_good(key));
+	assert(mp_store_key_good(key));
 	*ret_value = NULL;
 	*ret_revision = 0;
 	return s->broken ? -1 : s->kind->get(s, key, ret_value, ret_revision);
@@ -40,7 +39,7 @@ int mp_store_list(struct mp_store *s, const char *prefix,
 		  int (*each)(void *arg, const char *key, const char *value, int64_t revision),
 		  void *arg)
 {
-	assert(prefix_good(prefix));
+	assert(mp_store_prefix_good(prefix));
 	return s->broken ? -1 : s->kind->list(s, prefix, each, arg);
 }
 
@@ -52,9 +51,9 @@ int mp_store_commit(struct mp_store *s, const struct mp_store_guard *guards, siz
 	int rc;
 
 	for (i = 0; i < nguards; i++)
-		assert(key_good(guards[i].key) && guards[i].revision >= 0);
+		assert(mp_store_key_good(guards[i].key) && guards[i].revision >= 0);
 	for (i = 0; i < nchanges; i++)
-		assert(key_good(changes[i].key));
+		assert(mp_store_key_good(changes[i].key));
 	if (s->breaks && !s->breaks_after--)
 		s->broken = true;
 	if (s->broken)
@@ -74,7 +73,7 @@ int mp_store_put(struct mp_store *s, const char *key, const char *value)
 
 int mp_store_sync(struct mp_store *s, const char *prefix)
 {
-	assert(prefix_good(prefix));
+	assert(mp_store_prefix_good(prefix));
 	if (s->broken)
 		return -1;
 	return s->kind->sync ? s->kind->sync(s, prefix) : 0;

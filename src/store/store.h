@@ -56,6 +56,13 @@ struct mp_store *mp_store_switch(struct mp_store *front, struct mp_store *own_in
 
 void mp_store_close(struct mp_store *own_store);
 
+/*
+ * Whether a text from elsewhere may be a key ("/a...", at most 512 bytes) or a prefix ("/" or a key): the calls below
+ * take nothing else.
+ */
+bool mp_store_key_good(const char *key);
+bool mp_store_prefix_good(const char *prefix);
+
 /* *ret_value is the caller's to free. */
 int mp_store_get(struct mp_store *s, const char *key, char **ret_value, int64_t *ret_revision);
 /* Calls `each` for every key under the prefix, in key order; non-zero from it ends the walk. */
