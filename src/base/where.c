@@ -24,6 +24,9 @@ static const struct {
 			  {"../soft/gpu/libcuda.so.1", MP_LIBDIR_RELATIVE "/motorpool/soft/libcuda.so.1"}},
 	[MP_PART_LIBDIR] = {"MOTORPOOL_LIBDIR", "/libcuda.so.1",
 			    {"../shim", MP_LIBDIR_RELATIVE "/motorpool"}},
+	[MP_PART_BLAS] = {"MOTORPOOL_BLAS_LIBRARY", "",
+			  {"../blas/libmotorpool-blas.so",
+			   MP_LIBDIR_RELATIVE "/motorpool/blas/libmotorpool-blas.so"}},
 	[MP_PART_NVMLDIR] = {"MOTORPOOL_NVMLDIR", "/libnvidia-ml.so.1",
 			     {"../nvml/client", MP_LIBDIR_RELATIVE "/motorpool"}},
 };

@@ -14,6 +14,7 @@ enum mp_part {
 	MP_PART_GATE,	/* the file motorpool-gate; MOTORPOOL_GATE overrides */
 	MP_PART_SOFT,	/* the file libcuda.so.1 of the soft GPU; MOTORPOOL_SOFT_DRIVER overrides */
 	MP_PART_LIBDIR, /* the directory of the drop-in libcuda.so.1; MOTORPOOL_LIBDIR overrides */
+	MP_PART_BLAS,	 /* libmotorpool-blas.so */
 	MP_PART_NVMLDIR, /* the directory of libnvidia-ml.so.1: the same one, but in the build tree */
 };
 

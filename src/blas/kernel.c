@@ -115,7 +115,8 @@ static void head(struct mp_buf *o, enum mp_blas_type acc)
 	factor(o, acc, "%alpha", P(alpha), P(alpha_at));
 	factor(o, acc, "%beta", P(beta), P(beta_at));
 	/* With a factor of zero C is not read, whatever is in it. */
-	mp_buf_printf(o, "\tsetp.neu.and.%s %%add, %%beta, %s, %%add;\n", f, acc == BLAS_F64 ? "0d0000000000000000" : "0f00000000");
+	mp_buf_printf(o, "\tsetp.neu.and.%s %%add, %%beta, %s, %%add;\n", f,
+		      acc == BLAS_F64 ? "0d0000000000000000" : "0f00000000");
 }
 
 static void sum(struct mp_buf *o, enum mp_blas_type in, enum mp_blas_type acc)

@@ -111,8 +111,9 @@ static unsigned wrong(const struct operand *o, const double *expected)
 }
 
 /* C = alpha op(A) op(B) + beta C of one of a batch, by columns. */
-static void reference(double *c, const struct operand *a, const struct operand *b, int opa, int opb, int m, int n, int k,
-		      int lda, int ldb, int ldc, size_t sa, size_t sb, size_t sc, double alpha, double beta, int batch)
+static void reference(double *c, const struct operand *a, const struct operand *b, int opa, int opb, int m, int n,
+		      int k, int lda, int ldb, int ldc, size_t sa, size_t sb, size_t sc, double alpha, double beta,
+		      int batch)
 {
 	int z, i, j, l;
 
@@ -122,8 +123,8 @@ static void reference(double *c, const struct operand *a, const struct operand *
 				double sum = 0;
 
 				for (l = 0; l < k; l++)
-					sum += get(a->host, z * sa + (opa ? (size_t)i * lda + l : (size_t)l * lda + i), a->type) *
-					       get(b->host, z * sb + (opb ? (size_t)l * ldb + j : (size_t)j * ldb + l), b->type);
+					sum += get(a->host, z * sa + (opa ? i * lda + l : l * lda + i), a->type) *
+					       get(b->host, z * sb + (opb ? l * ldb + j : j * ldb + l), b->type);
 				c[z * sc + (size_t)j * ldc + i] = alpha * sum + beta * c[z * sc + (size_t)j * ldc + i];
 			}
 }
@@ -318,7 +319,8 @@ int main(int argc, char **argv)
 			bad += linear(lt, 4, types[i][0]) + linear(lt, 6, types[i][0]) + linear(lt, 36, types[i][0]) +
 			       linear(lt, 1, types[i][0]);
 	/* What is not carried says so. */
-	printf("asum %d ", ((int (*)(void *, int, CUdeviceptr, int, float *))entry(cublas, "cublasSasum_v2"))(handle, 1, 0, 1, &f));
+	printf("asum %d ", ((int (*)(void *, int, CUdeviceptr, int, float *))entry(cublas, "cublasSasum_v2"))(
+				   handle, 1, 0, 1, &f));
 	printf("epilogue with aux %d\n", ((int (*)(void *, int, const void *, size_t))entry(
 						 cublaslt, "cublasLtMatmulDescSetAttribute"))(&f, 11, &handle, 8));
 	bad += BLAS(cublasDestroy_v2)(handle) != 0 || LT(cublasLtDestroy)(lt) != 0;

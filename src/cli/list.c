@@ -53,6 +53,7 @@ int mp_cli_list(struct mp_cli *c)
 					    "FREE-MIB", "LEASES", "STATE", "UUID"};
 	json_t *pool, *server, *d;
 	struct mp_table *t;
+	bool ptx = false;
 	size_t i, k;
 	int rc;
 
@@ -66,7 +67,9 @@ int mp_cli_list(struct mp_cli *c)
 		json_array_foreach(json_object_get(server, "devices"), k, d) {
 			mp_table_cell(t, "%s", mp_cli_text(server, "name"));
 			mp_table_cell(t, "%lld", mp_cli_number(d, "index"));
-			mp_table_cell(t, "%s", mp_cli_text(d, "name"));
+			mp_table_cell(t, "%s%s", mp_cli_text(d, "name"),
+				      strcmp(mp_cli_text(d, "code"), "ptx") ? "" : " *");
+			ptx = ptx || !strcmp(mp_cli_text(d, "code"), "ptx");
 			mp_table_cell(t, "%s", mp_cli_text(d, "capability"));
 			mp_table_cell(t, "%lld", mp_cli_number(d, "memory") / MIB);
 			mp_table_cell(t, "%lld", mp_cli_number(d, "free") / MIB);
@@ -79,6 +82,8 @@ int mp_cli_list(struct mp_cli *c)
 		}
 	}
 	mp_table_print(t, c->no_headers);
+	if (ptx && !c->no_headers)
+		puts("* runs PTX alone: programs get Motorpool's libcublas and libcublasLt there (MOTORPOOL_BLAS=0: their own)");
 	if (json_array_size(json_object_get(pool, "line")))
 		line_print(json_object_get(pool, "line"), c->no_headers);
 	json_decref(pool);

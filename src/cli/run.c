@@ -46,6 +46,22 @@ static int library_path_set(const char *dir)
 	return 0;
 }
 
+/* Devices that run PTX alone: NVIDIA's cuBLAS has little of it, so that the program gets ours (src/blas). */
+static void blas_set(const json_t *l)
+{
+	const char *wish = getenv("MOTORPOOL_BLAS"), *old = getenv("LD_AUDIT");
+	const json_t *d = json_array_get(json_object_get(l, "devices"), 0);
+	char path[4096], *value;
+
+	if (strcmp(mp_cli_text(d, "code"), "ptx") || (wish && !strcmp(wish, "0")) ||
+	    !mp_where(MP_PART_BLAS, path, sizeof(path)) || (old && strstr(old, path)))
+		return;
+	if (asprintf(&value, "%s%s%s", path, old && *old ? ":" : "", old && *old ? old : "") < 0)
+		return;
+	setenv("LD_AUDIT", value, 1);
+	free(value);
+}
+
 int mp_cli_environment(const json_t *l, const char *data, const char *server, struct mp_fail *f)
 {
 	char dir[4096], number[16];
@@ -59,6 +75,7 @@ int mp_cli_environment(const json_t *l, const char *data, const char *server, st
 	setenv(MP_ENV_LEASE, mp_cli_text(l, "id"), 1);
 	setenv(MP_ENV_SERVER, server, 1);
 	setenv(MP_ENV_DEVICES, number, 1);
+	blas_set(l);
 	return library_path_set(dir);
 }
 

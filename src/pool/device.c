@@ -119,6 +119,7 @@ static bool device_take(json_t *o, unsigned i, struct device *d)
 	text_take(o, "name", d->name, sizeof(d->name));
 	text_take(o, "capability", d->capability, sizeof(d->capability));
 	text_take(o, "pci", d->pci, sizeof(d->pci));
+	text_take(o, "code", d->code, sizeof(d->code));
 	d->memory = memory > 0 ? (uint64_t)memory : 0;
 	d->context_memory = context > 0 ? (uint64_t)context : 0;
 	return d->uuid[0] && d->memory && !strpbrk(d->uuid, ", \t\n");

@@ -38,8 +38,8 @@ static json_t *record_make(struct mp_pool *p)
 		const struct device *d = &p->devices[i];
 
 		json_array_append_new(devices,
-				      json_pack("{s:s, s:s, s:s, s:I, s:I, s:b}", "uuid", d->uuid,
-						"name", d->name, "capability", d->capability, "memory",
+				      json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b}", "uuid", d->uuid,
+						"name", d->name, "capability", d->capability, "code", d->code, "memory",
 						(json_int_t)d->memory, "reserve",
 						(json_int_t)d->reserve, "offered", !d->unoffered));
 	}

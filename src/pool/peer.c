@@ -60,6 +60,7 @@ static bool devices_take(struct peer *e)
 		text_take(o, "uuid", d->uuid, sizeof(d->uuid));
 		text_take(o, "name", d->name, sizeof(d->name));
 		text_take(o, "capability", d->capability, sizeof(d->capability));
+		text_take(o, "code", d->code, sizeof(d->code));
 		d->memory = number_take(o, "memory");
 		d->reserve = number_take(o, "reserve");
 		d->disabled = json_is_false(json_object_get(o, "offered"));
@@ -387,8 +388,8 @@ json_t *mp_device_json(const struct device *d)
 {
 	uint64_t left = d->disabled || d->exclusive || d->charged > d->memory ? 0 : d->memory - d->charged;
 
-	return json_pack("{s:i, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:b, s:s}", "index", (int)d->index,
-			 "uuid", d->uuid, "name", d->name, "capability", d->capability, "memory",
+	return json_pack("{s:i, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:b, s:s}", "index", (int)d->index,
+			 "uuid", d->uuid, "name", d->name, "capability", d->capability, "code", d->code, "memory",
 			 (json_int_t)d->memory, "free", (json_int_t)left, "reserve",
 			 (json_int_t)d->reserve, "leases", (int)d->leases, "exclusive", d->exclusive,
 			 "state", d->disabled ? "disabled" : "ok");

@@ -160,8 +160,8 @@ static json_t *lease_json(struct mp_pool *p, const struct lease *l)
 		const struct device *d = &p->devices[l->slice[i].device];
 
 		json_array_append_new(devices,
-				      json_pack("{s:i, s:s, s:I, s:I}", "index", (int)d->index,
-						"uuid", d->uuid, "bytes",
+				      json_pack("{s:i, s:s, s:s, s:I, s:I}", "index", (int)d->index,
+						"uuid", d->uuid, "code", d->code, "bytes",
 						(json_int_t)l->slice[i].bytes, "used",
 						(json_int_t)mp_account_used(l->account, i)));
 	}

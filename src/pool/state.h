@@ -24,7 +24,7 @@
 
 struct device {
 	unsigned index;
-	char uuid[64], name[96], capability[16], pci[32];
+	char uuid[64], name[96], capability[16], pci[32], code[16]; /* code: "machine", or "ptx" alone */
 	uint64_t memory; /* to lend: without the reserve */
 	uint64_t context_memory, reserve;
 	uint64_t charged; /* sum of the slices on it */

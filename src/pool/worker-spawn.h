@@ -45,9 +45,9 @@
  *	{"driver": "PATH", "driver_version": "580.65.06", "cuda_version": 13000,
  *	 "devices": [{"index": 0, "uuid": "GPU-...", "name": "...",
  *	   "memory": BYTES, "capability": "7.5", "sm_count": N,
- *	   "context_memory": BYTES, "pci": "0000:00:00.0"}, ...]}
+ *	   "context_memory": BYTES, "pci": "0000:00:00.0", "code": "machine"}, ...]}
  * context_memory is what one process's context costs on that device (0 if not
- * known); keys that are not known to the reader are ignored.
+ * known); code is "ptx" where no machine code runs (abi/code.h); keys that are not known to the reader are ignored.
  */
 #ifndef MP_POOL_WORKER_SPAWN_H
 #define MP_POOL_WORKER_SPAWN_H

@@ -5,7 +5,11 @@
  */
 #include "inside.h"
 
+#include "abi/code.h"
+
 #include "mp-call.h"
+
+#include <string.h>
 
 CUresult mp_soft_refused(enum mp_call call);
 
@@ -22,6 +26,13 @@ CUresult cuGetProcAddress(const char *symbol, void **pfn, int cudaVersion, cuuin
 
 CUresult cuGetExportTable(const void **ppExportTable, const CUuuid *pExportTableId)
 {
+	static const struct mp_code_table code = {sizeof(code), "ptx"};
+	static const CUuuid code_id = MP_CODE_TABLE_ID;
+
+	if (ppExportTable && pExportTableId && !memcmp(pExportTableId, &code_id, sizeof(code_id))) {
+		*ppExportTable = &code;
+		return CUDA_SUCCESS;
+	}
 	return mp_export_table(ppExportTable, pExportTableId);
 }
 

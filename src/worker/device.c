@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/code.h"
 #include "base/buf.h"
 #include "drv/drv.h"
 #include "worker/worker.h"
@@ -261,6 +262,17 @@ static uint64_t probe_context(struct mp_worker *w, const struct device *d)
 	return cost;
 }
 
+/* What the driver's devices run: "ptx" alone, or "machine" code, too. */
+static const char *probe_code(struct mp_worker *w)
+{
+	static const CUuuid id = MP_CODE_TABLE_ID;
+	const void *table = NULL;
+
+	if (!w->drv.cuGetExportTable || w->drv.cuGetExportTable(&table, &id) || !table)
+		return "machine";
+	return "ptx";
+}
+
 int mp_worker_probe(const char *driver, struct mp_fail *f)
 {
 	struct mp_worker *w = calloc(1, sizeof(*w));
@@ -289,13 +301,13 @@ int mp_worker_probe(const char *driver, struct mp_fail *f)
 		printf("%s{\"index\": %u, \"uuid\": \"%s\", \"name\": ", i ? ", " : "", i, uuid);
 		json_string(name);
 		printf(", \"memory\": %" PRIu64 ", \"capability\": \"%d.%d\", \"sm_count\": %d, "
-		       "\"context_memory\": %" PRIu64 ", \"pci\": \"%04x:%02x:%02x.0\"}",
+		       "\"context_memory\": %" PRIu64 ", \"pci\": \"%04x:%02x:%02x.0\", \"code\": \"%s\"}",
 		       d->memory, ask(w, d->handle, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR),
 		       ask(w, d->handle, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR),
 		       ask(w, d->handle, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT), probe_context(w, d),
 		       (unsigned)ask(w, d->handle, CU_DEVICE_ATTRIBUTE_PCI_DOMAIN_ID) & 0xffff,
 		       (unsigned)ask(w, d->handle, CU_DEVICE_ATTRIBUTE_PCI_BUS_ID) & 0xff,
-		       (unsigned)ask(w, d->handle, CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID) & 0xff);
+		       (unsigned)ask(w, d->handle, CU_DEVICE_ATTRIBUTE_PCI_DEVICE_ID) & 0xff, probe_code(w));
 	}
 	printf("]}\n");
 	free(w);
