@@ -414,7 +414,7 @@ struct op *decode_op(struct decode *d, const char *key)
 	struct op *o = op_push(d);
 
 	if (key) {
-		o->fn = handler_find(key);
+		o->fn = handler_find(handler_seeded(key, d->own_places));
 		if (!o->fn)
 			decode_refuse(d, "there is no %s", key);
 	}

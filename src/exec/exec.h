@@ -169,6 +169,8 @@ void mp_exec_set_lanes(struct mp_exec *e, unsigned lanes);
  * once a kernel has cost enough.  MOTORPOOL_SOFT_TIER says it otherwise.
  */
 void mp_exec_set_tier(int tier);
+/* For tests of programs that run once: compiled code is not optimised. */
+void mp_exec_set_quick(bool quick);
 /* The version of the libLLVM that the second tier compiles with, NULL without one. */
 const char *mp_exec_compiler(void);
 /* All grids must have ended. */

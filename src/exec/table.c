@@ -29,6 +29,7 @@ const char *const mp_exec_anchors[] = {
 
 #define SLOTS 4096
 
+struct handler_seed handler_seed;
 static const struct handler *table[SLOTS];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 

@@ -52,7 +52,7 @@ static struct {
 	uint64_t hot;
 	unsigned max_ops;
 	char cache[256], dump[200];
-	bool plain;
+	bool plain, quick;
 } all = {.once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER,
 	 .done = PTHREAD_COND_INITIALIZER, .last = &all.queue, .hot = HOT_INSTRUCTIONS, .max_ops = MAX_OPS};
 
@@ -81,6 +81,11 @@ void mp_exec_set_tier(int tier)
 	__atomic_store_n(&all.tier, tier, __ATOMIC_RELAXED);
 }
 
+void mp_exec_set_quick(bool quick)
+{
+	all.quick = quick;
+}
+
 const char *mp_exec_compiler(void)
 {
 	return mp_jit_llvm();
@@ -96,7 +101,7 @@ static unsigned group_of(const uint32_t block[3])
 
 static struct mp_jit_code *compile(struct mp_exec_kernel *k, unsigned group, char *why, size_t why_size)
 {
-	struct mp_jit_options o = {.group = group, .plain_isa = all.plain, .max_ops = all.tier == 2 ? 0 : all.max_ops,
+	struct mp_jit_options o = {.group = group, .plain_isa = all.plain, .quick = all.quick, .max_ops = all.tier == 2 ? 0 : all.max_ops,
 				   .cache = all.cache[0] ? all.cache : NULL, .dump = all.dump[0] ? all.dump : NULL};
 	struct mp_ptx_error err;
 	struct program *own = NULL;

@@ -77,7 +77,7 @@ static void op_describe(struct describe *d, uint32_t i)
 	struct mp_jit_op *j = &d->ops[i];
 	unsigned n, k;
 
-	assert(o->fn == f->fn && o->kind == f->kind);
+	assert((o->fn == f->fn || handler_seed.from) && o->kind == f->kind);
 	j->name = o->fn ? handler_name(o->fn) : NULL;
 	j->kind = kind_of(o->kind);
 	j->d = operand(d, o->d), j->a = operand(d, o->a), j->b = operand(d, o->b), j->c = operand(d, o->c);

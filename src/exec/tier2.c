@@ -17,7 +17,7 @@
 
 #define BUDGET	       2000
 #define SPINS_TO_YIELD 64
-#define STACK_BYTES    (256u << 10)
+#define STACK_BYTES    (MP_JIT_STACK + (256u << 10)) /* handlers run on it too */
 #define GUARD_BYTES    4096u
 
 /* ---- Switching stacks ---- */

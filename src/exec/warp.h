@@ -12,6 +12,7 @@
 #ifndef MP_EXEC_WARP_H
 #define MP_EXEC_WARP_H
 
+#include <string.h>
 #include <pthread.h>
 #include <setjmp.h>
 
@@ -308,6 +309,23 @@ struct handler {
 
 /* The table of this machine's instruction set; NULL when there is no such handler. */
 op_fn handler_find(const char *name);
+/*
+ * For tests of a test: of what is decoded for a tier from now on, `from` is
+ * taken for `to`, an operation of the same operands.
+ */
+struct handler_seed {
+	const char *from, *to; /* NULL: nothing is */
+	bool second;
+	unsigned met;
+};
+extern struct handler_seed handler_seed;
+static inline const char *handler_seeded(const char *name, bool second)
+{
+	if (MP_LIKELY(!handler_seed.from) || handler_seed.second != second || strcmp(name, handler_seed.from))
+		return name;
+	handler_seed.met++;
+	return handler_seed.to;
+}
 /* The name of a handler in that table. */
 const char *handler_name(op_fn fn);
 

@@ -19,7 +19,7 @@ static void pending_add(struct emit *e, uint32_t c, struct val bits)
 {
 	struct val old = ins(e, "load i32, ptr %%m%u", c);
 
-	old = ins(e, "or i32 %s, %s", old.s, bits.s);
+	old = SEEDED(PENDING_REPLACED) ? bits : ins(e, "or i32 %s, %s", old.s, bits.s);
 	put(e, "store i32 %s, ptr %%m%u", old.s, c);
 }
 
@@ -118,7 +118,7 @@ static void yield_masked(struct emit *e, const uint64_t *set)
 	v = ins(e, "icmp sgt i32 %s, 0", v.s);
 	put(e, "br i1 %s, label %%L%u, label %%L%u, !prof !0", v.s, ok, out);
 	put(e, "L%u:", out);
-	r = yield_call(e, false, waiting(e, set));
+	r = yield_call(e, false, e->p->spins ? waiting(e, set) : konst(e, 32, false, 0));
 	/* A lane that spins on another of its warp: the first tier is fair between them. */
 	r = ins(e, "trunc i32 %s to i1", r.s);
 	put(e, "store i1 %s, ptr %%unfair", r.s);
@@ -155,7 +155,7 @@ static void branch(struct emit *e, const struct mp_jit_op *t, const struct mp_ji
 	p = rd_pred(e, t->guard, true, t->guard_negated);
 	g = bits_of(e, p);
 	if (e->full) {
-		c = ins(e, "icmp eq i32 %s, -1", g.s);
+		c = ins(e, SEEDED(BRANCH_ALL) ? "icmp slt i32 %s, 0" : "icmp eq i32 %s, -1", g.s);
 		put(e, "br i1 %s, label %%L%u, label %%L%u", c.s, yes, some);
 		put(e, "L%u:", some);
 		c = ins(e, "icmp eq i32 %s, 0", g.s);
@@ -170,8 +170,8 @@ static void branch(struct emit *e, const struct mp_jit_op *t, const struct mp_ji
 	}
 	c = e->full ? ins(e, "xor i32 %s, -1", g.s) : ins(e, "xor i32 %s, %s", g.s, e->cur.s);
 	back = bb->target <= e->block || bb->next <= e->block;
-	pending_add(e, bb->target, g);
-	pending_add(e, bb->next, c);
+	pending_add(e, SEEDED(BRANCH_SWAPPED) ? bb->next : bb->target, g);
+	pending_add(e, SEEDED(BRANCH_SWAPPED) ? bb->target : bb->next, c);
 	bit_set(set, bb->target);
 	bit_set(set, bb->next);
 	if (back) {
@@ -199,7 +199,7 @@ static void switch_(struct emit *e, const struct mp_jit_op *t, const struct mp_j
 		go_masked(e, bb->next, left, set);
 	}
 	for (i = 0; i < t->x; i++) {
-		v = ins(e, "icmp eq <32 x i32> %s, %s", index.s, konst(e, 32, true, i).s);
+		v = ins(e, "icmp eq <32 x i32> %s, %s", index.s, konst(e, 32, true, SEEDED(SWITCH_OFF) ? i ^ 1 : i).s);
 		m = ins(e, "and i32 %s, %s", bits_of(e, v).s, l.bits.s);
 		pending_add(e, t->ext[i], m);
 		bit_set(set, t->ext[i]);
@@ -238,7 +238,7 @@ static void leave_lanes(struct emit *e, const struct mp_jit_op *t, const struct 
 	put(e, "br i1 %s, label %%L%u, label %%L%u", c.s, none, some);
 	put(e, "L%u:", some);
 	ended(e, l.bits);
-	left = ins(e, "xor i32 %s, %s", l.bits.s, e->full ? "-1" : e->cur.s);
+	left = ins(e, "xor i32 %s, %s", SEEDED(EXIT_ALL) ? "0" : l.bits.s, e->full ? "-1" : e->cur.s);
 	{
 		uint64_t *own = e->live; /* the set once more, for the other path */
 
@@ -330,6 +330,8 @@ static void barrier(struct emit *e, const struct group *g)
 {
 	struct val fn;
 
+	if (SEEDED(BARRIER_SKIPPED))
+		return;
 	emit_spill(e, g->insn);
 	fn = ins(e, "load ptr, ptr %%p.barrier");
 	put(e, "call void %s(ptr %%c, i32 %u, i32 %s)", fn.s, g->first, e->full ? "-1" : e->cur.s);
@@ -357,8 +359,6 @@ static void block(struct emit *e, uint32_t b)
 			continue;
 		cover_end(e, gr->insn);
 		if (!emit_is_native(e, gr)) {
-			if (o->kind == MP_JIT_PLAIN && (!strncmp(o->name, "atom.", 5) || !strncmp(o->name, "mbarrier", 8)))
-				e->spins = true;
 			emit_fallback(e, gr);
 			continue;
 		}
@@ -384,11 +384,12 @@ static void enter(struct emit *e, uint32_t b)
 
 	put(e, "e%u:", b);
 	e->cur = ins(e, "load i32, ptr %%m%u", b);
-	put(e, "store i32 0, ptr %%m%u", b);
+	if (!SEEDED(ENTER_KEEPS))
+		put(e, "store i32 0, ptr %%m%u", b);
 	e->curvec = vec_of(e, e->cur);
 	e->block = b;
 	e->group = e->p->group_at[b];
-	if (e->p->in_loop[b]) {
+	if (e->p->in_loop[b] && e->p->spins) {
 		/* unfair is only ever set where a spin was seen */
 		struct val u = ins(e, "load i1, ptr %%unfair");
 
@@ -480,7 +481,8 @@ static void prologue(struct emit *e, struct mp_buf *b)
 	unsigned i;
 	char name[8];
 
-	mp_buf_puts(b, "define i32 @kernel(ptr noalias nonnull %c) nounwind {\nentry:\n");
+	mp_buf_printf(b, "define i32 @kernel(ptr noalias nonnull %%c) nounwind \"warn-stack-size\"=\"%u\" {\nentry:\n",
+		      MP_JIT_STACK);
 	places(e, b);
 	field(b, "window", CTX(window), "i64");
 	field(b, "window.size", CTX(window_size), "i64");

@@ -58,7 +58,7 @@ static void addresses(struct access *a, uint64_t imm)
 		unsigned w = a->o->a == MP_JIT_NONE ? 64 : a->o->ext[0] * 8;
 		struct val v = a->o->a == MP_JIT_NONE ? number(e, 64, false, imm) : rd_scalar(e, a->o->a, w, g, false);
 
-		if (a->o->a != MP_JIT_NONE && imm)
+		if (a->o->a != MP_JIT_NONE && imm && !SEEDED(OFFSET_LOST))
 			v = ins(e, "add i%u %s, %s", w, v.s, number(e, w, false, imm).s);
 		if (w == 32)
 			v = ins(e, "zext i32 %s to i64", v.s);
@@ -218,7 +218,8 @@ static bool covered(struct access *a)
 	    ((uint64_t)(imm - c->lo) & (a->step - 1)))
 		return false;
 	for (g = 0; g < a->groups; g++)
-		a->at[g] = ins(e, "getelementptr i8, ptr %s, i64 %llu", c->at[g].s, (unsigned long long)(imm - c->lo));
+		a->at[g] = ins(e, "getelementptr i8, ptr %s, i64 %llu", c->at[g].s,
+			       (unsigned long long)(imm - c->lo + (SEEDED(COVER_OFFSET) ? (int)a->step : 0)));
 	return true;
 }
 
@@ -226,7 +227,7 @@ static struct val widen(struct access *a, struct val v, bool vec)
 {
 	if (a->bits == a->reg)
 		return v;
-	return ins(a->e, "%s %s %s to %s", a->o->ext[2] ? "sext" : "zext", ity(a->bits, vec), v.s, ity(a->reg, vec));
+	return ins(a->e, "%s %s %s to %s", (a->o->ext[2] != 0) != SEEDED(LOAD_SIGN) ? "sext" : "zext", ity(a->bits, vec), v.s, ity(a->reg, vec));
 }
 
 /* Vectors of one group each to one of 32 lanes. */
@@ -291,7 +292,7 @@ static void load_run(struct access *a, struct res *out)
 			v = ins(e, "load%s <%u x i%u>, ptr %s, align %u", vol(a), a->width * n, a->bits, a->at[g].s, a->step);
 		}
 		for (i = 0; i < n; i++)
-			part[i][g] = slice(e, elem, a->width * n, v, i, a->width, n);
+			part[i][g] = slice(e, elem, a->width * n, v, SEEDED(LOAD_SAME_LANE) ? 0 : i, a->width, n);
 	}
 	for (i = 0; i < n; i++)
 		out[i] = res_var(widen(a, concat(e, a->bits, part[i], a->groups, a->width), true));
@@ -339,7 +340,7 @@ static void store_run(struct access *a)
 			at = (unsigned)snprintf(mask, sizeof(mask), "<%u x i32> <", a->width * n);
 			for (k = 0; k < a->width * n; k++)
 				at += (unsigned)snprintf(mask + at, sizeof(mask) - at, "%si32 %u", k ? "," : "",
-							 k % n * a->width + k / n);
+							 SEEDED(INTERLEAVE) ? k : k % n * a->width + k / n);
 			snprintf(mask + at, sizeof(mask) - at, ">");
 			s = ins(e, "shufflevector <%u x i%u> %s, <%u x i%u> poison, %s", a->width * n, a->bits, s.s,
 				a->width * n, a->bits, mask);
@@ -378,7 +379,8 @@ static void store_same(struct access *a)
 		if (plan_operand(e->p, slot).shape == UNI)
 			v = rd_scalar(e, slot, a->bits, 0, false);
 		else
-			v = ins(e, "extractelement %s %s, i32 31", ity(a->bits, true), rd_vec(e, slot, a->bits, false).s);
+			v = ins(e, "extractelement %s %s, i32 %d", ity(a->bits, true), rd_vec(e, slot, a->bits, false).s,
+				SEEDED(STORE_FIRST) ? 0 : 31);
 		put(e, "store%s i%u %s, ptr %s, align %u", vol(a), a->bits, v.s, p.s, a->bits / 8);
 	}
 }
@@ -464,7 +466,7 @@ static void fast_path(struct access *a, struct res *out)
 		run ? load_run(a, out) : load_same(a, out);
 	} else if (!run) {
 		store_same(a);
-	} else if (a->lanes.full) {
+	} else if (a->lanes.full || SEEDED(STORE_UNMASKED)) {
 		store_run(a);
 	} else {
 		unsigned all = e->nlabel++, some = e->nlabel++, end = e->nlabel++;
@@ -513,10 +515,8 @@ static void access(struct access *a)
 		results_write(a, fast);
 		return;
 	}
-	if (a->vol && !a->store) {
+	if (a->vol && !a->store)
 		spin_note(e);
-		e->spins = true;
-	}
 	if (!direct(a)) {
 		handler(a);
 		if (!a->store) {

@@ -102,9 +102,11 @@ static struct val division(struct pure *u, bool rem, struct val x, struct val y)
 	} else {
 		q = two(u, rem ? sign ? "srem" : "urem" : sign ? "sdiv" : "udiv", u->bits, x, safe);
 	}
-	if (sign)
+	if (sign && !SEEDED(DIVIDE_OVERFLOW))
 		q = sel(u, m1, u->bits, rem ? k(u, u->bits, 0) : two(u, "sub", u->bits, k(u, u->bits, 0), x), q);
-	return sel(u, z, u->bits, rem ? x : k(u, u->bits, ~0ull), q);
+	if (SEEDED(REMAINDER) && rem)
+		q = two(u, "add", u->bits, q, k(u, u->bits, 1));
+	return sel(u, z, u->bits, rem ? x : k(u, u->bits, SEEDED(DIVIDE_ZERO) ? 0 : ~0ull), q);
 }
 
 static struct val shift(struct pure *u, struct val x)
@@ -113,17 +115,17 @@ static struct val shift(struct pure *u, struct val x)
 	bool left = u->n->code == N_SHL, sign = u->n->flags & NF_SIGNED;
 
 	if (!left && sign) { /* amounts beyond the width leave the sign */
-		by = sel(u, in, 32, y, k(u, 32, u->bits - 1));
-		return two(u, "ashr", u->bits, x, fit(u, 32, by, u->bits, false));
+		by = sel(u, in, 32, y, k(u, 32, SEEDED(SHIFT_RIGHT_CLAMP) ? 0 : u->bits - 1));
+		return two(u, SEEDED(SHIFT_SIGN) ? "lshr" : "ashr", u->bits, x, fit(u, 32, by, u->bits, false));
 	}
 	by = sel(u, in, 32, y, k(u, 32, 0));
 	r = two(u, left ? "shl" : "lshr", u->bits, x, fit(u, 32, by, u->bits, false));
-	return sel(u, in, u->bits, r, k(u, u->bits, 0));
+	return SEEDED(SHIFT_CLAMP) ? r : sel(u, in, u->bits, r, k(u, u->bits, 0));
 }
 
 static struct val high(struct pure *u, struct val x, struct val y)
 {
-	bool sign = u->n->flags & NF_SIGNED;
+	bool sign = (u->n->flags & NF_SIGNED) && !SEEDED(HIGH_SIGN);
 	struct val p = two(u, "mul", u->bits * 2, fit(u, u->bits, x, u->bits * 2, sign),
 			   fit(u, u->bits, y, u->bits * 2, sign));
 
@@ -133,7 +135,7 @@ static struct val high(struct pure *u, struct val x, struct val y)
 
 static struct val wide(struct pure *u, struct val x, struct val y)
 {
-	bool sign = u->n->flags & NF_SIGNED;
+	bool sign = (u->n->flags & NF_SIGNED) && !SEEDED(WIDE_SIGN);
 
 	return two(u, "mul", u->bits * 2, fit(u, u->bits, x, u->bits * 2, sign),
 		   fit(u, u->bits, y, u->bits * 2, sign));
@@ -141,7 +143,7 @@ static struct val wide(struct pure *u, struct val x, struct val y)
 
 static struct val min_max(struct pure *u, struct val x, struct val y)
 {
-	bool sign = u->n->flags & NF_SIGNED, max = u->n->code == N_MAX;
+	bool sign = (u->n->flags & NF_SIGNED) && !SEEDED(MINMAX_SIGN), max = u->n->code == N_MAX;
 	struct val c = icmp(u, max ? sign ? "sgt" : "ugt" : sign ? "slt" : "ult", u->bits, x, y);
 
 	return sel(u, c, u->bits, x, y);
@@ -157,7 +159,8 @@ static struct val bfe(struct pure *u, struct val x)
 	if (!(u->n->flags & NF_SIGNED)) {
 		m = two(u, "shl", 32, k(u, 32, ~0ull), two(u, "and", 32, len, k(u, 32, 31)));
 		c = icmp(u, "ugt", 32, len, k(u, 32, 31));
-		m = sel(u, c, 32, k(u, 32, 0), m);
+		if (!SEEDED(BFE_LENGTH))
+			m = sel(u, c, 32, k(u, 32, 0), m);
 		v = two(u, "and", 32, v, two(u, "xor", 32, m, k(u, 32, ~0ull)));
 		v = sel(u, over, 32, k(u, 32, 0), v);
 	} else {
@@ -172,7 +175,7 @@ static struct val bfe(struct pure *u, struct val x)
 		m = sel(u, c, 32, k(u, 32, 0), m);
 		v = two(u, "or", 32, two(u, "and", 32, v, two(u, "xor", 32, m, k(u, 32, ~0ull))),
 			two(u, "and", 32, sign, m));
-		v = sel(u, over, 32, sign, v);
+		v = SEEDED(BFE_SIGN) ? v : sel(u, over, 32, sign, v);
 	}
 	c = icmp(u, "eq", 32, len, k(u, 32, 0));
 	return sel(u, c, 32, k(u, 32, 0), v);
@@ -190,7 +193,8 @@ static struct val bfi(struct pure *u, struct val a)
 	m = sel(u, c, 32, k(u, 32, ~0ull), m);
 	m = two(u, "shl", 32, m, by);
 	c = icmp(u, "ugt", 32, pos, k(u, 32, 31));
-	m = sel(u, c, 32, k(u, 32, 0), m);
+	if (!SEEDED(BFI_POSITION))
+		m = sel(u, c, 32, k(u, 32, 0), m);
 	r = two(u, "and", 32, two(u, "shl", 32, a, by), m);
 	return two(u, "or", 32, r, two(u, "and", 32, b, two(u, "xor", 32, m, k(u, 32, ~0ull))));
 }
@@ -203,7 +207,7 @@ static struct val funnel(struct pure *u, struct val a)
 {
 	struct val b = src(u, u->o->b, 32), n = src(u, u->o->c, 32), v, c;
 
-	if (u->n->flags & NF_CLAMP) {
+	if ((u->n->flags & NF_CLAMP) && !SEEDED(FUNNEL_WRAP)) {
 		c = icmp(u, "ult", 32, n, k(u, 32, 32));
 		n = sel(u, c, 32, n, k(u, 32, 32));
 	} else {
@@ -227,7 +231,7 @@ static struct val lop3(struct pure *u, struct val a)
 	for (i = 0; i < 3; i++)
 		inv[i] = two(u, "xor", 32, v[i], k(u, 32, ~0ull));
 	for (i = 0; i < 8; i++) {
-		if (!(u->o->x >> i & 1))
+		if (!(u->o->x >> (SEEDED(LOP3_ORDER) ? 7 - i : i) & 1))
 			continue;
 		t = i & 4 ? v[0] : inv[0];
 		for (j = 1; j < 3; j++)
@@ -247,7 +251,7 @@ static struct val prmt(struct pure *u, struct val a)
 		unsigned one = s >> i * 4 & 15, at = one & 3;
 
 		t = two(u, "shl", 32, one & 4 ? b : a, k(u, 32, 24 - at * 8));
-		if (one & 8)
+		if (one & 8 && !SEEDED(PRMT_SIGN))
 			t = two(u, "ashr", 32, t, k(u, 32, 31));
 		t = two(u, "lshr", 32, t, k(u, 32, 24));
 		r = two(u, "or", 32, r, two(u, "shl", 32, t, k(u, 32, i * 8)));
@@ -271,7 +275,7 @@ static struct val int_to_int(struct pure *u)
 	struct val v = src(u, u->o->a, u->o->n * 8u);
 
 	v = fit(u, u->o->n * 8u, v, sb, false);
-	v = fit(u, sb, v, db, type_signed(st));
+	v = fit(u, sb, v, db, type_signed(st) && !SEEDED(CONVERT_SIGN));
 	return fit(u, db, v, u->o->size * 8u, type_signed(dt));
 }
 
@@ -282,7 +286,7 @@ static struct val pack(struct pure *u)
 
 	for (i = 0; i < u->o->n; i++) {
 		v = fit(u, part, src(u, u->o->ext[3 + i], part), whole, false);
-		r = two(u, "or", whole, r, two(u, "shl", whole, v, k(u, whole, i * part)));
+		r = two(u, "or", whole, r, two(u, "shl", whole, v, k(u, whole, (SEEDED(PACK_ORDER) ? u->o->n - 1 - i : i) * part)));
 	}
 	return r;
 }
@@ -304,7 +308,9 @@ static struct val flush(struct pure *u, struct val v)
 {
 	struct val e = two(u, "and", 32, v, k(u, 32, 0x7f800000u)), z = icmp(u, "eq", 32, e, k(u, 32, 0));
 
-	return sel(u, z, 32, two(u, "and", 32, v, k(u, 32, 0x80000000u)), v);
+	if (SEEDED(FLUSH_LOST))
+		return v;
+	return sel(u, z, 32, SEEDED(FLUSH_SIGN) ? k(u, 32, 0) : two(u, "and", 32, v, k(u, 32, 0x80000000u)), v);
 }
 
 /* A float operand: any NaN will do. */
@@ -348,8 +354,10 @@ static struct val fmin_max(struct pure *u)
 	struct val r = sel(u, fcmp(u, max ? "ogt" : "olt", u->bits, x, y), u->bits, xi, yi);
 	struct val xnan = fcmp(u, "uno", u->bits, x, x), ynan = fcmp(u, "uno", u->bits, y, y);
 
-	r = sel(u, fcmp(u, "oeq", u->bits, x, y), u->bits, eq, r);
-	r = sel(u, xnan, u->bits, yi, r);
+	if (!SEEDED(MIN_ZERO))
+		r = sel(u, fcmp(u, "oeq", u->bits, x, y), u->bits, eq, r);
+	if (!SEEDED(MIN_NAN))
+		r = sel(u, xnan, u->bits, yi, r);
 	r = sel(u, ynan, u->bits, xi, r);
 	return sel(u, two(u, "and", 1, xnan, ynan), u->bits,
 		   k(u, u->bits, u->bits == 32 ? 0x7fffffffu : 0x7fffffffffffffffull), r);
@@ -367,7 +375,7 @@ static struct val finish(struct pure *u, struct val f)
 	uint32_t r = u->o->d / 4;
 	struct val v, c;
 
-	if (u->n->flags & NF_SAT && !(u->n->flags & NF_FTZ)) {
+	if (u->n->flags & NF_SAT && !(u->n->flags & NF_FTZ) && !SEEDED(SATURATE_LOST)) {
 		c = fcmp(u, "olt", u->bits, f, fk(u, u->bits, 1));
 		v = sel(u, c, u->bits, fbits(u, u->bits, f), k(u, u->bits, u->bits == 32 ? 0x3f800000u : 0x3ff0000000000000ull));
 		c = fcmp(u, "ogt", u->bits, f, fk(u, u->bits, 0));
@@ -401,6 +409,8 @@ static struct val floating(struct pure *u)
 	case N_FDIV: x = fsrc(u, o->a), y = fsrc(u, o->b); return finish(u, ftwo(u, "fdiv", x, y));
 	case N_FMA:
 		x = fsrc(u, o->a), y = fsrc(u, o->b), z = fsrc(u, o->c);
+		if (SEEDED(FMA_TWICE))
+			return finish(u, ftwo(u, "fadd", ftwo(u, "fmul", x, y), z));
 		return finish(u, ins(u->e, "call %s @llvm.fma.%s(%s %s, %s %s, %s %s)", f, ftail(u, u->bits), f, x.s, f,
 				     y.s, f, z.s));
 	case N_FRCP: x = fsrc(u, o->a); return finish(u, ftwo(u, "fdiv", fk(u, u->bits, 1), x));
@@ -421,8 +431,13 @@ static struct val floating(struct pure *u)
 		return u->n->code == N_FABS ? two(u, "and", u->bits, v, k(u, u->bits, ~(1ull << (u->bits - 1))))
 					    : two(u, "xor", u->bits, v, k(u, u->bits, 1ull << (u->bits - 1)));
 	default: /* copysign: the sign of a on the magnitude of b */
-		x = two(u, "and", u->bits, src(u, o->a, u->bits), k(u, u->bits, 1ull << (u->bits - 1)));
-		y = two(u, "and", u->bits, src(u, o->b, u->bits), k(u, u->bits, ~(1ull << (u->bits - 1))));
+		if (SEEDED(COPYSIGN_SWAPPED)) {
+			x = src(u, o->b, u->bits), y = src(u, o->a, u->bits);
+		} else {
+			x = src(u, o->a, u->bits), y = src(u, o->b, u->bits);
+		}
+		x = two(u, "and", u->bits, x, k(u, u->bits, 1ull << (u->bits - 1)));
+		y = two(u, "and", u->bits, y, k(u, u->bits, ~(1ull << (u->bits - 1))));
 		return two(u, "or", u->bits, x, y);
 	}
 }
@@ -437,13 +452,15 @@ static struct val conversion(struct pure *u)
 	switch (u->n->code) {
 	case N_ITOF:
 		v = src(u, o->a, 32);
-		v = ins(u->e, "%s %s %s to %s", u->n->flags & NF_SIGNED ? "sitofp" : "uitofp", ity(32, u->vec), v.s,
+		v = ins(u->e, "%s %s %s to %s", u->n->flags & NF_SIGNED && !SEEDED(FROM_INT_SIGN) ? "sitofp" : "uitofp", ity(32, u->vec), v.s,
 			fty(bits, u->vec));
 		return fbits(u, bits, v);
 	case N_FTOI: { /* saturating; NaN gives 0, of a double INT_MIN */
 		struct val nan;
 
 		x = ffrom(u, bits, src(u, o->a, bits));
+		if (SEEDED(TO_INT_ROUNDS))
+			x = call1(u, "rint", bits, x);
 		v = ins(u->e, "call %s @llvm.fptosi.sat.%s.%s(%s %s)", ity(32, u->vec), itail(u, 32), ftail(u, bits),
 			fty(bits, u->vec), x.s);
 		if (bits == 32)
@@ -462,7 +479,7 @@ static struct val conversion(struct pure *u)
 		if (bits == 32 && (o->x & 8))
 			v = flush(u, v);
 		if (o->x & 4)
-			v = fbits(u, bits, call1(u, modes[o->x & 3], bits, ffrom(u, bits, v)));
+			v = fbits(u, bits, call1(u, modes[(o->x & 3) ^ SEEDED(ROUND_MODE)], bits, ffrom(u, bits, v)));
 		return bits == 32 ? canonical(u->e, v, u->vec) : v;
 	}
 }
@@ -497,7 +514,7 @@ struct val emit_pure(struct emit *e, const struct mp_jit_op *o, const struct nat
 		x = vec ? rd_vec(e, o->a, b, raw) : rd_scalar(e, o->a, b, g, raw);
 		y = vec ? rd_vec(e, o->b, b, raw) : rd_scalar(e, o->b, b, g, raw);
 		c = rd_pred(e, o->c, vec, o->x != 0);
-		return sel(&u, c, b, x, y);
+		return SEEDED(SELECT_SWAPPED) ? sel(&u, c, b, y, x) : sel(&u, c, b, x, y);
 	}
 	}
 	x = src(&u, o->a, b);
@@ -506,7 +523,7 @@ struct val emit_pure(struct emit *e, const struct mp_jit_op *o, const struct nat
 	case N_CNOT: return fit(&u, 1, icmp(&u, "eq", b, x, k(&u, b, 0)), b, false);
 	case N_NEG: return two(&u, "sub", b, k(&u, b, 0), x);
 	case N_ABS:
-		if (!(n->flags & NF_SIGNED))
+		if (!(n->flags & NF_SIGNED) || SEEDED(ABS_SIGN))
 			return x;
 		c = icmp(&u, "slt", b, x, k(&u, b, 0));
 		return sel(&u, c, b, two(&u, "sub", b, k(&u, b, 0), x), x);
@@ -532,10 +549,10 @@ struct val emit_pure(struct emit *e, const struct mp_jit_op *o, const struct nat
 	case N_OR: return two(&u, "or", b, x, y);
 	case N_XOR: return two(&u, "xor", b, x, y);
 	case N_MUL: return two(&u, "mul", b, x, y);
-	case N_MAD: return two(&u, "add", b, two(&u, "mul", b, x, y), src(&u, o->c, b));
+	case N_MAD: return two(&u, SEEDED(MAD_ADDEND) ? "sub" : "add", b, two(&u, "mul", b, x, y), src(&u, o->c, b));
 	case N_MIN: case N_MAX: return min_max(&u, x, y);
 	case N_SAD: {
-		bool sign = n->flags & NF_SIGNED;
+		bool sign = (n->flags & NF_SIGNED) && !SEEDED(SAD_SIGN);
 
 		c = icmp(&u, sign ? "slt" : "ult", b, x, y);
 		x = sel(&u, c, b, two(&u, "sub", b, y, x), two(&u, "sub", b, x, y));
@@ -577,7 +594,7 @@ static void guard_wrap(struct emit *e, const struct mp_jit_op *o, uint32_t slot,
 	struct val ok = {""}, base, one;
 	unsigned g;
 
-	if (c.shape != AFF || !c.stride)
+	if (c.shape != AFF || !c.stride || SEEDED(WRAP_UNGUARDED))
 		return;
 	for (g = 0; g < e->p->ngroups; g++) {
 		base = rd_scalar(e, slot, 32, g, false);
@@ -625,25 +642,27 @@ static void compare(struct emit *e, const struct mp_jit_op *o, const struct nat 
 	if (n->flags & NF_FLOAT) {
 		struct val x = fsrc(&u, o->a), y = fsrc(&u, o->b);
 
-		p = fcmp(&u, f[n->sub], n->bits, x, y);
+		p = fcmp(&u, f[SEEDED(COMPARE_ORDERED) && n->sub < 12 ? (n->sub + 6) % 12 : n->sub], n->bits, x, y);
 	} else {
 		struct val x = src(&u, o->a, n->bits), y = src(&u, o->b, n->bits);
 
 		p = icmp(&u, (n->flags & NF_SIGNED ? s : w)[n->sub % 6], n->bits, x, y);
 	}
-	q = two(&u, "xor", 1, p, k(&u, 1, 1));
+	q = SEEDED(COMPARE_SECOND) ? p : two(&u, "xor", 1, p, k(&u, 1, 1));
 	if (o->x & 3) {
 		static const char *const ops[] = {"", "and", "or", "xor"};
 
-		c = rd_pred(e, o->c, vec, o->x & 4);
+		c = rd_pred(e, o->c, vec, !SEEDED(COMPARE_THIRD) && (o->x & 4));
 		p = two(&u, ops[o->x & 3], 1, p, c);
 		q = two(&u, ops[o->x & 3], 1, q, c);
 	}
+	/* the guard may be one of the results: that one is written last */
 	for (i = 0; i < 2; i++) {
-		uint32_t d = i ? o->d2 : o->d;
+		bool second = i ^ (o->d == o->guard);
+		uint32_t d = second ? o->d2 : o->d;
 
 		if (d != MP_JIT_NONE)
-			wr(e, o, d, 1, vec ? res_var(i ? q : p) : res_uni(i ? q : p));
+			wr(e, o, d, 1, vec ? res_var(second ? q : p) : res_uni(second ? q : p));
 	}
 }
 
@@ -679,7 +698,7 @@ static void sreg(struct emit *e, const struct mp_jit_op *o, struct cls c)
 			return;
 		}
 		for (g = 0; g < e->p->ngroups; g++) {
-			v = ins(e, "getelementptr i32, ptr %%p.tid%u, i64 %u", k, g * e->p->group);
+			v = ins(e, "getelementptr i32, ptr %%p.tid%u, i64 %u", k, SEEDED(TID_GROUP) ? 0 : g * e->p->group);
 			v = ins(e, "load i32, ptr %s, align 4", v.s);
 			if (bits != 32)
 				v = ins(e, "%s i32 %s to i%u", bits < 32 ? "trunc" : "zext", v.s, bits);
@@ -723,8 +742,10 @@ static void shuffle(struct emit *e, const struct mp_jit_op *o)
 		case 2: j = l ^ (int)bv; ok = j <= max; break;
 		default: j = min | ((int)bv & ~seg); ok = j <= max; break;
 		}
-		if (!ok)
+		if (!ok && !SEEDED(SHUFFLE_CLAMP))
 			j = l;
+		if (SEEDED(SHUFFLE_FOUND))
+			ok = true;
 		p |= (uint32_t)ok << l;
 		at += snprintf(mask + at, sizeof(mask) - (size_t)at, "%si32 %d", l ? ", " : "", j & 31);
 	}
@@ -739,9 +760,9 @@ static void shuffle(struct emit *e, const struct mp_jit_op *o)
 
 static void vote(struct emit *e, const struct mp_jit_op *o, const struct nat *n)
 {
-	struct val v = rd_pred(e, o->a, true, o->x != 0), b = bits_of(e, v), none, all;
+	struct val v = rd_pred(e, o->a, true, o->x != 0 && !SEEDED(VOTE_NEGATED)), b = bits_of(e, v), none, all;
 
-	if (!e->full)
+	if (!e->full && !SEEDED(BALLOT_ALL))
 		b = ins(e, "and i32 %s, %s", b.s, e->cur.s);
 	if (!strcmp(o->name, "vote.ballot")) {
 		wr(e, o, o->d, 32, res_uni(b));
@@ -797,7 +818,7 @@ void emit_op(struct emit *e, const struct mp_jit_op *o, const struct nat *n)
 				struct pure u = {.e = e, .vec = c.shape == VAR, .g = g};
 				struct val v = src(&u, o->a, whole);
 
-				v = two(&u, "lshr", whole, v, k(&u, whole, i * part));
+				v = two(&u, "lshr", whole, v, k(&u, whole, SEEDED(UNPACK_SHIFT) ? 0 : i * part));
 				r.v[g] = fit(&u, whole, v, part, false);
 			}
 			wr(e, o, o->ext[3 + i], part, r);

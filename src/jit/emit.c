@@ -160,8 +160,12 @@ struct res res_var(struct val v)
 /* Single precision NaNs are 0x7fffffff in the first tier, after every operation; here when it shows. */
 struct val canonical(struct emit *e, struct val v, bool vec)
 {
-	struct val f = ins(e, "bitcast %s %s to %s", ity(32, vec), v.s, fty(32, vec));
-	struct val u = ins(e, "fcmp uno %s %s, %s", fty(32, vec), f.s, f.s);
+	struct val f, u;
+
+	if (SEEDED(NAN_KEPT))
+		return v;
+	f = ins(e, "bitcast %s %s to %s", ity(32, vec), v.s, fty(32, vec));
+	u = ins(e, "fcmp uno %s %s, %s", fty(32, vec), f.s, f.s);
 
 	return ins(e, "select %s %s, %s %s, %s %s", ity(1, vec), u.s, ity(32, vec),
 		   konst(e, 32, vec, 0x7fffffffu).s, ity(32, vec), v.s);
@@ -199,7 +203,7 @@ struct val rd_scalar(struct emit *e, uint32_t slot, unsigned bits, unsigned g, b
 	if (c.shape == UNI)
 		v = ins(e, "load i%u, ptr %%r%u", reg_bits(e, r), r);
 	else
-		v = ins(e, "load i%u, ptr %%r%u.%u", reg_bits(e, r), r, g);
+		v = ins(e, "load i%u, ptr %%r%u.%u", reg_bits(e, r), r, SEEDED(ONE_GROUP) ? 0 : g);
 	if (!raw && bits == 32 && e->p->dirty[r])
 		v = canonical(e, v, false);
 	return narrow(e, v, reg_bits(e, r), bits, false);
@@ -223,7 +227,7 @@ struct val res_vec(struct emit *e, unsigned bits, const struct res *r)
 			v = ins(e, "insertelement %s %s, i%u %s, i32 %u", t, v.s, bits, r->v[g].s, g);
 		v = ins(e, "shufflevector %s %s, %s poison, %s", t, v.s, t, e->groups);
 	}
-	if (!r->cls.stride)
+	if (!r->cls.stride || SEEDED(STRIDE_LOST))
 		return v;
 	snprintf(name, sizeof(name), "%%lane%u", bits);
 	lanes = ins(e, "mul %s %s, %s", t, name, konst(e, bits, true, (uint64_t)r->cls.stride).s);
@@ -297,7 +301,7 @@ void wr(struct emit *e, const struct mp_jit_op *o, uint32_t slot, unsigned bits,
 
 			snprintf(place, sizeof(place), c.shape == UNI ? "%%r%u" : "%%r%u.%u", r, g);
 			v = res.cls.shape == UNI ? res.v[0] : res.v[g];
-			if (guarded) {
+			if (guarded && !SEEDED(GUARD_SCALAR_IGNORED)) {
 				cond = rd_pred(e, o->guard, false, o->guard_negated);
 				old = ins(e, "load i%u, ptr %s", bits, place);
 				v = choose(e, cond, false, bits, v, old);
@@ -307,6 +311,10 @@ void wr(struct emit *e, const struct mp_jit_op *o, uint32_t slot, unsigned bits,
 		return;
 	}
 	v = res_vec(e, bits, &res);
+	if (SEEDED(GUARD_IGNORED))
+		guarded = false;
+	if (SEEDED(MASK_IGNORED))
+		keeps = false;
 	if (guarded || keeps) {
 		if (guarded)
 			cond = rd_pred(e, o->guard, true, o->guard_negated);
@@ -366,6 +374,8 @@ static void spill_reg(struct emit *e, uint32_t r, const struct val *lanes)
 	at = ins(e, "getelementptr i8, ptr %%home, i64 %u", e->k->regs[r].home);
 	if (bits == 1) {
 		v = bits_of(e, v);
+		if (SEEDED(SPILL_NEGATED))
+			v = ins(e, "xor i32 %s, -1", v.s);
 		if (lanes) {
 			struct val m = bits_of(e, *lanes), keep = ins(e, "xor i32 %s, -1", m.s);
 
@@ -404,7 +414,7 @@ void emit_reload(struct emit *e, uint32_t insn, const struct mp_jit_op *o)
 	const struct mp_jit_insn *in = &e->k->insns[insn];
 	uint32_t i;
 
-	for (i = 0; i < in->nwrites; i++) {
+	for (i = SEEDED(RELOAD_LOST); i < in->nwrites; i++) {
 		uint32_t r = e->k->uses[in->writes + i];
 		unsigned bits = reg_bits(e, r);
 		struct val at = ins(e, "getelementptr i8, ptr %%home, i64 %u", e->k->regs[r].home), v;
@@ -441,7 +451,7 @@ static void leave_registers(struct emit *e, const uint64_t *live)
 	uint32_t r, w;
 
 	for (r = 0; r < e->k->nregs; r++) {
-		bool here = bit(live, r), waiting = false, others = false;
+		bool here = bit(live, r) && !(SEEDED(LEAVE_REGISTER) && r % 4 == 0), waiting = false, others = false;
 		struct val m = {"0"};
 
 		if (here && !e->full)

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "jit/plan.h"
+#include "jit/seed.h"
 
 struct val {
 	char s[24]; /* an operand as IR spells it */
@@ -47,7 +48,7 @@ struct emit {
 	struct val cur, curvec; /* lanes of the block, when not full */
 	uint64_t *live;		/* scratch */
 	struct cover *cover;	/* by register, for the block in hand */
-	bool failed, spins;
+	bool failed;
 	char groups[400]; /* which group each lane is in, as a shuffle */
 	char why[160];
 };

@@ -5,6 +5,7 @@
 #include "jit/emit.h"
 #include "jit/llvm.h"
 #include "jit/load.h"
+#include "jit/seed.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -19,11 +20,26 @@ struct mp_jit_code {
 	struct mp_jit_traits traits;
 };
 
+enum mp_jit_seed mp_jit_seeded;
+unsigned mp_jit_seed_met;
 static pthread_mutex_t compiling = PTHREAD_MUTEX_INITIALIZER;
 
 const char *mp_jit_llvm(void)
 {
 	return llvm_version();
+}
+
+const char *mp_jit_seed(unsigned n)
+{
+	static const char *const names[] = {
+		"none",
+#define X(name) #name,
+		MP_JIT_SEEDS(X)
+#undef X
+	};
+
+	mp_jit_seeded = n < SEED_COUNT ? (enum mp_jit_seed)n : SEED_NONE;
+	return n < SEED_COUNT ? names[n] : NULL;
 }
 
 static char *make(const struct mp_jit_kernel *k, const struct mp_jit_options *o, size_t *len, bool *ret_waits,
@@ -42,12 +58,19 @@ static char *make(const struct mp_jit_kernel *k, const struct mp_jit_options *o,
 		return NULL;
 	}
 	mp_buf_init(&text, 1u << 29);
+	mp_jit_seed_met = 0;
 	if (plan_make(&p, k, o->group, why, why_size) && emit_kernel(&p, &text, why, why_size)) {
+		if (mp_jit_seeded && !mp_jit_seed_met) {
+			snprintf(why, why_size, "nothing in it that could err");
+			goto out;
+		}
 		*ret_waits = p.waits;
 		if (o->dump)
 			snprintf(dump, sizeof(dump), "%s%.100s.%u", o->dump, k->name, o->group);
-		object = llvm_object(text.data, text.len, o->plain_isa, o->dump ? dump : NULL, len, why, why_size);
+		object = llvm_object(text.data, text.len,
+				     &(struct llvm_how){o->plain_isa, o->quick, o->dump ? dump : NULL}, len, why, why_size);
 	}
+out:
 	mp_buf_fini(&text);
 	plan_fini(&p);
 	return object;

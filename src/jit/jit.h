@@ -128,6 +128,7 @@ struct mp_jit_options {
 	 */
 	unsigned group;
 	bool plain_isa;	     /* x86-64 without AVX2, for tests */
+	bool quick;	     /* compile fast what will run once: for tests; the same code but for LLVM's part */
 	const char *cache;   /* directory of object code, or NULL */
 	bool cache_only;     /* do not compile */
 	const char *dump;    /* prefix of files that get the IR before and after passes, or NULL */
@@ -141,12 +142,21 @@ struct mp_jit_traits {
 	double compile_ms;
 };
 
+/* A function that needs more stack than this is refused. */
+#define MP_JIT_STACK (768u << 10)
+
 /* NULL, and why in a sentence, when the kernel cannot be compiled. */
 struct mp_jit_code *mp_jit_compile(const struct mp_jit_kernel *k, const struct mp_jit_options *o,
 				   char *why, size_t why_size);
 void mp_jit_code_free(struct mp_jit_code *own_code);
 mp_jit_fn mp_jit_code_entry(const struct mp_jit_code *c);
 const struct mp_jit_traits *mp_jit_code_traits(const struct mp_jit_code *c);
+/*
+ * For tests of a test: from now on the emitter errs in way n (1 and up), 0 in
+ * none; kernels that it would not err in are refused.  The way's name; NULL
+ * when there are not that many.
+ */
+const char *mp_jit_seed(unsigned n);
 /* The version of the libLLVM that was loaded, or NULL when there is none. Loads it. */
 const char *mp_jit_llvm(void);
 

@@ -50,7 +50,9 @@ typedef void *ref;
 	X(ref, RunPasses, (ref, const char *, ref, ref))                                               \
 	X(char *, GetErrorMessage, (ref))                                                              \
 	X(void, DisposeErrorMessage, (char *))                                                         \
-	X(void, ContextSetDiagnosticHandler, (ref, void (*)(ref, void *), void *))
+	X(void, ContextSetDiagnosticHandler, (ref, void (*)(ref, void *), void *))                     \
+	X(int, GetDiagInfoSeverity, (ref))                                                             \
+	X(int, VerifyModule, (ref, int, char **))
 
 static struct {
 #define X(result, name, args) result(*name) args;
@@ -173,21 +175,29 @@ static void dump_module(ref module, const char *prefix, const char *stage)
 	llvm.DisposeMessage(text);
 }
 
-/* Errors of the code generator come back as results; remarks are nobody's business. */
-static void quiet(ref info, void *arg)
+/*
+ * Errors of the code generator come back as results and remarks are nobody's
+ * business.  A warning is what "warn-stack-size" gives: the function would need
+ * more of its stack than there is.
+ */
+static void diagnostic(ref info, void *arg)
 {
-	(void)info;
-	(void)arg;
+	if (llvm.GetDiagInfoSeverity(info) == 1)
+		*(bool *)arg = true;
 }
 
 static const char passes[] =
 	"function(sroa,early-cse<memssa>,instcombine,simplifycfg,gvn,loop-mssa(licm),instcombine,simplifycfg)";
 
-static char *emit(ref module, bool plain_isa, const char *dump, size_t *ret_len, char *why, size_t why_size)
+/* For programs that run once, by the thousand. */
+static const char quick_passes[] = "function(sroa)";
+
+static char *emit(ref module, const struct llvm_how *how, size_t *ret_len, char *why, size_t why_size)
 {
-	/* 2: default optimisation; 1 -> 2: position independent; 3: small code model */
-	ref machine = llvm.CreateTargetMachine(llvm.target, llvm.triple, plain_isa ? "x86-64" : llvm.cpu,
-					       plain_isa ? "" : llvm.features, 2, 2, 3);
+	/* 0 or 2: optimisation; 2: position independent; 3: small code model */
+	ref machine = llvm.CreateTargetMachine(llvm.target, llvm.triple, how->plain_isa ? "x86-64" : llvm.cpu,
+					       how->plain_isa ? "" : llvm.features, how->quick ? 0 : 2, 2, 3);
+	const char *dump = how->dump;
 	ref layout, options, error, buffer = NULL;
 	char *err = NULL, *object = NULL;
 	uint64_t t0, t1;
@@ -204,7 +214,7 @@ static char *emit(ref module, bool plain_isa, const char *dump, size_t *ret_len,
 		dump_module(module, dump, "before.ll");
 	t0 = mp_now_ns();
 	options = llvm.CreatePassBuilderOptions();
-	error = llvm.RunPasses(module, passes, machine, options);
+	error = llvm.RunPasses(module, how->quick ? quick_passes : passes, machine, options);
 	llvm.DisposePassBuilderOptions(options);
 	if (error) {
 		err = llvm.GetErrorMessage(error);
@@ -234,12 +244,13 @@ static char *emit(ref module, bool plain_isa, const char *dump, size_t *ret_len,
 	return object;
 }
 
-char *llvm_object(const char *text, size_t len, bool plain_isa, const char *dump, size_t *ret_len, char *why,
+char *llvm_object(const char *text, size_t len, const struct llvm_how *how, size_t *ret_len, char *why,
 		  size_t why_size)
 {
-	const char *missing = llvm_missing();
+	const char *missing = llvm_missing(), *dump = how->dump;
 	ref context, buffer, module = NULL;
-	char *err = NULL, *object;
+	char *err = NULL, *object = NULL;
+	bool large = false;
 
 	if (missing) {
 		snprintf(why, why_size, "%s", missing);
@@ -248,7 +259,7 @@ char *llvm_object(const char *text, size_t len, bool plain_isa, const char *dump
 	if (dump)
 		dump_bytes(dump, "text.ll", text, len);
 	context = llvm.ContextCreate();
-	llvm.ContextSetDiagnosticHandler(context, quiet, NULL);
+	llvm.ContextSetDiagnosticHandler(context, diagnostic, &large);
 	buffer = llvm.CreateMemoryBufferWithMemoryRangeCopy(text, len, "kernel");
 	/* the parser takes the buffer whatever comes of it */
 	if (llvm.ParseIRInContext(context, buffer, &module, &err)) {
@@ -257,7 +268,17 @@ char *llvm_object(const char *text, size_t len, bool plain_isa, const char *dump
 		llvm.ContextDispose(context);
 		return NULL;
 	}
-	object = emit(module, plain_isa, dump, ret_len, why, why_size);
+	/* 2: say it. What is not right must not reach the passes, which would end the process. */
+	if (llvm.VerifyModule(module, 2, &err))
+		snprintf(why, why_size, "the text is wrong: %.300s", err ? err : "");
+	else
+		object = emit(module, how, ret_len, why, why_size);
+	llvm.DisposeMessage(err);
+	if (object && large) {
+		snprintf(why, why_size, "its registers need more than the stack has");
+		free(object);
+		object = NULL;
+	}
 	if (dump && object)
 		dump_bytes(dump, "o", object, *ret_len);
 	llvm.DisposeModule(module);

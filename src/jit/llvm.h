@@ -9,11 +9,14 @@
 const char *llvm_missing(void);
 /* "15.0" of the library in use, NULL without one. */
 const char *llvm_version(void);
-/*
- * An object file of the text's functions for this machine, or for any x86-64;
- * the caller frees it.  dump: prefix of files that get the IR, or NULL.
- */
-char *llvm_object(const char *text, size_t len, bool plain_isa, const char *dump, size_t *ret_len, char *why,
+struct llvm_how {
+	bool plain_isa; /* for any x86-64, not for this machine */
+	bool quick;	/* no optimisation */
+	const char *dump; /* prefix of files that get the IR, or NULL */
+};
+
+/* An object file of the text's functions, which the caller frees. */
+char *llvm_object(const char *text, size_t len, const struct llvm_how *how, size_t *ret_len, char *why,
 		  size_t why_size);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which operations become IR, and what is uniform, affine, live and pending where. */
 #include "jit/plan.h"
+#include "jit/seed.h"
 #include "ptx/ptx.h"
 
 #include <stdio.h>
@@ -299,7 +300,7 @@ static struct cls product(const struct plan *p, const struct mp_jit_op *o, unsig
 		return affine(p, s);
 	if (a.shape == AFF && a.stride && constant(o->b, p, bits, &v) && !(positive && v < 0) &&
 	    !__builtin_mul_overflow(a.stride, v, &s))
-		return affine(p, s);
+		return affine(p, SEEDED(STRIDE_SIGN) ? -s : s);
 	return varying();
 }
 
@@ -531,7 +532,7 @@ static void set_reads(const struct plan *p, uint32_t insn, uint64_t *set)
 	const struct mp_jit_insn *in = &p->k->insns[insn];
 	uint32_t i;
 
-	for (i = 0; i < in->nreads; i++)
+	for (i = 0; i < in->nreads && !(SEEDED(LIVE_LOST) && i); i++)
 		bit_set(set, p->k->uses[in->reads + i]);
 }
 
@@ -804,7 +805,7 @@ static void def_dirty(struct plan *p, const struct mp_jit_op *o, const struct na
 		ok = source_dirty(p, o->a, &arith);
 	else if (n->code == N_SELP && n->bits == 32)
 		ok = source_dirty(p, o->a, &arith) & source_dirty(p, o->b, &arith);
-	if (p->dirty[r] && !ok) {
+	if (p->dirty[r] && !ok && !SEEDED(CLEAN_NAN)) {
 		p->dirty[r] = false;
 		d->changed = true;
 	}
@@ -844,6 +845,24 @@ static bool dirty_find(struct plan *p)
 	for (i = 0; i < k->nregs; i++)
 		p->dirty[i] = p->dirty[i] && d.some[i];
 	return true;
+}
+
+/* What the first tier counts as spinning, and all that might be. */
+static bool spins(const struct plan *p)
+{
+	static const char *const names[] = {"atom", "red", "mbarrier", "ld.", "cp."};
+	uint32_t i, k;
+
+	for (i = 0; i < p->k->nops; i++) {
+		const struct mp_jit_op *o = &p->k->ops[i];
+
+		if (p->nat[i].code == N_LD && !(o->x & 2))
+			continue;
+		for (k = 0; o->name && k < MP_ARRAY_LEN(names); k++)
+			if (!strncmp(o->name, names[k], strlen(names[k])))
+				return true;
+	}
+	return false;
 }
 
 static void loops_find(struct plan *p, uint32_t *succ)
@@ -925,6 +944,7 @@ bool plan_make(struct plan *p, const struct mp_jit_kernel *k, unsigned group, ch
 	while (flow_step(p, succ, set))
 		;
 	loops_find(p, succ);
+	p->spins = spins(p);
 	return dirty_find(p);
 }
 

@@ -60,6 +60,7 @@ struct plan {
 	uint32_t words, bwords;
 	uint64_t *live_in, *live_out, *pending;
 	bool diverges, waits;
+	bool spins; /* an operation by which lanes wait for one another: volatile loads, atomics */
 };
 
 static inline bool bit(const uint64_t *s, uint32_t i)
