@@ -970,7 +970,7 @@ enum run_result cta_run(struct cta *c, uint64_t ticks)
 
 	struct warp **in_hand = &fault_warp; /* the address of a thread's variable costs a call */
 
-	c->tier2[0].in_hand = in_hand;
+	c->tier2[0].ring.in_hand = (void **)in_hand;
 	fault_jump = &jump;
 	if (sigsetjmp(jump, 0)) {
 		struct warp *w = fault_warp;

@@ -40,12 +40,94 @@ void tier2_enter(void);
 __asm__(".text\n.p2align 4\n.hidden tier2_enter\n.globl tier2_enter\n.type tier2_enter, @function\n"
 	"tier2_enter:\n	movq %r12, %rdi\n	callq *%r13\n	ud2\n.size tier2_enter, .-tier2_enter\n");
 
+/*
+ * The ring.  Warps of a block mostly come to the same barriers in the same
+ * order.  While they do, they run one after another from a head: a warp that
+ * comes to the barrier switches to the next, and where the next is the head all
+ * have come, so that whoever is switched to may go on.  Nobody counts.  What
+ * else may happen (a warp ends, yields, comes to another barrier, leaves) breaks
+ * the ring first: those between the head and the warp in hand are put down as
+ * waiting, as if they had been counted.  The last to come to a counted barrier
+ * makes a new one.
+ *
+ * barrier_ring(context, op, mask, id): as tier2_switch, but to the next of the
+ * ring; the place to go back to the scheduler wanders with whoever runs.
+ */
+void tier2_barrier_ring(struct mp_jit_context *c, uint32_t op, uint32_t mask, uint32_t id);
+__asm__(".text\n.p2align 4\n.hidden tier2_barrier_ring\n.globl tier2_barrier_ring\n"
+	".type tier2_barrier_ring, @function\n"
+	"tier2_barrier_ring:\n"
+	"	movq 16(%rdi), %r9\n	cmpl %ecx, (%r9)\n	jne 1f\n"
+	"	pushq %rbp\n	pushq %rbx\n	pushq %r12\n	pushq %r13\n	pushq %r14\n	pushq %r15\n"
+	"	movq 8(%rdi), %rax\n	movq 8(%r9), %r10\n	movq 24(%rax), %r11\n	movq (%rdi), %r8\n"
+	"	movq (%rax), %rcx\n	movq %r8, (%rax)\n	movq %rsp, (%rdi)\n	movq %r11, (%r10)\n"
+	"	movq %rcx, %rsp\n"
+	"	popq %r15\n	popq %r14\n	popq %r13\n	popq %r12\n	popq %rbx\n	popq %rbp\n"
+	"	popq %rcx\n	jmp *%rcx\n"
+	"1:	jmpq *32(%rdi)\n"
+	".size tier2_barrier_ring, .-tier2_barrier_ring\n");
+
+static_assert(offsetof(struct mp_jit_context, sp) == 0 && offsetof(struct mp_jit_context, next) == 8 &&
+		      offsetof(struct mp_jit_context, ring) == 16 && offsetof(struct mp_jit_context, self) == 24 &&
+		      offsetof(struct mp_jit_context, barrier) == 32 && offsetof(struct mp_jit_ring, id) == 0 &&
+		      offsetof(struct mp_jit_ring, in_hand) == 8,
+	      "the assembly above knows them");
+
+/* Before anything but a barrier of the ring, by the warp in hand. */
+static void ring_break(struct tier2_warp *t)
+{
+	struct mp_jit_ring *r = t->ctx.ring;
+	struct barrier *b;
+	struct mp_jit_context *x;
+
+	if (r->id < 0)
+		return;
+	assert((uint32_t)r->id < MP_ARRAY_LEN(t->warp->cta->bars));
+	b = &t->warp->cta->bars[r->id];
+	for (x = r->head; x != &t->ctx; x = x->next) {
+		struct warp *w = x->self;
+
+		b->arrived += (uint32_t)__builtin_popcount(w->live);
+		w->arrived = w->live;
+		w->bar_one = (uint32_t)r->id;
+		w->released = 0;
+		w->waiting = true;
+	}
+	t->warp->released = 0;
+	r->id = -1;
+}
+
+/* All warps that are left have come to barrier `id`, t last: from now on it is theirs. */
+static void ring_make(struct tier2_warp *t, uint32_t id)
+{
+	struct cta *c = t->warp->cta;
+	struct mp_jit_context *last = &t->ctx;
+	uint32_t i, n = t->warp->index;
+
+	for (i = 1; i < c->nwarps; i++) {
+		struct warp *w = &c->warps[++n % c->nwarps];
+
+		if (w->done)
+			continue;
+		if (!w->tier2 || w->waiting)
+			return;
+		last->next = &w->tier2->ctx;
+		last = last->next;
+	}
+	if (last == &t->ctx)
+		return;
+	last->next = &t->ctx;
+	t->ctx.ring->head = &t->ctx;
+	t->ctx.ring->id = (int32_t)id;
+}
+
 /* While a warp runs its sp is where the scheduler left; it goes on there. */
 static void away(struct tier2_warp *t, enum run_result r)
 {
+	ring_break(t);
 	t->result = r;
 	t->warp->cta->tier2[0].back = t;
-	tier2_switch(&t->sp, t->sp);
+	tier2_switch(&t->ctx.sp, t->ctx.sp);
 }
 
 /* The same, but to the next warp of the block that can run, without the scheduler. */
@@ -62,11 +144,11 @@ static void away_next(struct tier2_warp *t)
 			n = 0;
 		x = &c->warps[n];
 		if (x->tier2 && !x->waiting && !x->done) {
-			void *to = x->tier2->sp;
+			void *to = x->tier2->ctx.sp;
 
-			x->tier2->sp = t->sp;
-			*c->tier2[0].in_hand = x;
-			tier2_switch(&t->sp, to);
+			x->tier2->ctx.sp = t->ctx.sp;
+			*c->tier2[0].ring.in_hand = x;
+			tier2_switch(&t->ctx.sp, to);
 			return;
 		}
 	}
@@ -95,7 +177,7 @@ static void stack_begin(struct tier2_warp *t)
 	*--sp = (uint64_t)(uintptr_t)main_of;	/* r13 */
 	*--sp = 0;				/* r14 */
 	*--sp = 0;				/* r15 */
-	t->sp = sp;
+	t->ctx.sp = sp;
 }
 
 static bool stacks_make(struct cta *c)
@@ -189,6 +271,7 @@ static bool barrier_plain(struct tier2_warp *t, const struct op *o, uint32_t mas
 			x->arrived = 0;
 			x->waiting = false;
 		}
+		ring_make(t, id);
 		return true;
 	}
 	w->arrived = mask;
@@ -196,7 +279,6 @@ static bool barrier_plain(struct tier2_warp *t, const struct op *o, uint32_t mas
 	w->waiting = true;
 	while (w->arrived)
 		away_next(t);
-	w->released = 0;
 	return true;
 }
 
@@ -206,6 +288,8 @@ static void call_barrier(struct mp_jit_context *x, uint32_t op, uint32_t mask)
 	struct warp *w = t->warp;
 	const struct op *o = op_at(w, op);
 
+	ring_break(t);
+	w->released = 0; /* of barriers that the ring has passed */
 	x->op = op;
 	x->mask = mask;
 	if (o->x == 0 && o->b == SLOT_NONE && (o->a & SLOT_CONST) && barrier_plain(t, o, mask))
@@ -238,6 +322,7 @@ static void call_ended(struct mp_jit_context *x, uint32_t mask)
 {
 	struct warp *w = of_context(x)->warp;
 
+	ring_break(of_context(x));
 	lanes_exit(w, mask);
 	x->live = w->live;
 }
@@ -266,6 +351,8 @@ static void context_begin(struct tier2_warp *t, struct cta *c, const struct mp_j
 	x->budget = BUDGET;
 	x->run = call_run;
 	x->barrier = call_barrier;
+	x->barrier_ring = tier2_barrier_ring;
+	x->ring = &c->tier2[0].ring;
 	x->yield = call_yield;
 	x->ended = call_ended;
 }
@@ -276,6 +363,7 @@ static inline void context_warp(struct tier2_warp *t, struct warp *w)
 	uint32_t k;
 
 	t->warp = w;
+	x->self = w;
 	x->home = w->entry_frame->regs;
 	x->pending = w->entry_frame->pending;
 	for (k = 0; k < 3; k++)
@@ -296,6 +384,7 @@ bool tier2_start(struct cta *c, const struct mp_jit_code *code)
 	c->compiled++;
 	if (!waits) {
 		context_begin(&c->tier2[0], c, code);
+		c->tier2[0].ring.id = -1;
 		c->tier2[0].direct = true;
 		return true;
 	}
@@ -306,7 +395,11 @@ bool tier2_start(struct cta *c, const struct mp_jit_code *code)
 		context_warp(t, &c->warps[i]);
 		t->stack = (char *)c->stacks + (size_t)i * (STACK_BYTES + GUARD_BYTES) + GUARD_BYTES;
 		stack_begin(t);
+		t->ctx.next = &c->tier2[i + 1 == c->nwarps ? 0 : i + 1].ctx;
 	}
+	/* the scheduler begins with the first warp; one alone has nobody to wait for */
+	c->tier2[0].ring.head = &c->tier2[0].ctx;
+	c->tier2[0].ring.id = c->nwarps > 1 ? 0 : -1;
 	return true;
 }
 
@@ -326,6 +419,7 @@ static void leave(struct warp *w, struct tier2_warp *t)
 	w->resume_block = t->ctx.leave_block;
 	w->resume_op = t->ctx.leave_op;
 	w->resume_mask = t->ctx.leave_mask;
+	w->released = 0;
 	w->tier2 = NULL;
 	w->cta->left++;
 }
@@ -335,7 +429,7 @@ enum run_result tier2_run(struct warp *w)
 	struct cta *c = w->cta;
 	struct tier2_warp *t = w->tier2;
 
-	tier2_switch(&t->sp, t->sp);
+	tier2_switch(&t->ctx.sp, t->ctx.sp);
 	t = c->tier2[0].back; /* another than it was begun with, if they went on among themselves */
 	w = t->warp;
 	if (!t->ended)

@@ -15,7 +15,6 @@ struct tier2_warp {
 	struct mp_jit_context ctx;
 	struct warp *warp;
 	mp_jit_fn fn;
-	void *sp;	/* of the stack that is not running */
 	void *stack;	/* NULL: runs on the thread's own */
 	enum run_result result;
 	uint32_t left; /* what the function returned */
@@ -23,7 +22,7 @@ struct tier2_warp {
 	/* Of the block, in its first warp's */
 	bool direct;		 /* its warps need no scheduler: compiled code that never waits */
 	struct tier2_warp *back; /* which of them came back to the scheduler */
-	struct warp **in_hand;	 /* whose fault it would be, of the thread that runs this block */
+	struct mp_jit_ring ring;
 };
 
 /* Code for this launch if there is any by now; may start, or wait for, a compilation. */

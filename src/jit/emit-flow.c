@@ -328,11 +328,18 @@ static void sync_check(struct emit *e, const struct mp_jit_op *o)
 
 static void barrier(struct emit *e, const struct group *g)
 {
+	const struct mp_jit_op *o = &e->k->ops[g->first];
 	struct val fn;
 
 	if (SEEDED(BARRIER_SKIPPED))
 		return;
 	emit_spill(e, g->insn);
+	if (!o->x && o->b == MP_JIT_NONE && (o->a & MP_JIT_CONST) && (uint32_t)plan_const(e->p, o->a) < 16) { /* of all threads: a name, no count, no result */
+		fn = ins(e, "load ptr, ptr %%p.barrier_ring");
+		put(e, "call void %s(ptr %%c, i32 %u, i32 %s, i32 %u)", fn.s, g->first, e->full ? "-1" : e->cur.s,
+		    (unsigned)plan_const(e->p, o->a));
+		return;
+	}
 	fn = ins(e, "load ptr, ptr %%p.barrier");
 	put(e, "call void %s(ptr %%c, i32 %u, i32 %s)", fn.s, g->first, e->full ? "-1" : e->cur.s);
 	emit_reload(e, g->insn, NULL);
@@ -476,8 +483,8 @@ static void places(struct emit *e, struct mp_buf *b)
 
 static void prologue(struct emit *e, struct mp_buf *b)
 {
-	static const char *const pointers[] = {"run", "barrier", "yield", "ended"};
-	const unsigned at[] = {CTX(run), CTX(barrier), CTX(yield), CTX(ended)};
+	static const char *const pointers[] = {"run", "barrier", "barrier_ring", "yield", "ended"};
+	const unsigned at[] = {CTX(run), CTX(barrier), CTX(barrier_ring), CTX(yield), CTX(ended)};
 	unsigned i;
 	char name[8];
 
@@ -495,7 +502,7 @@ static void prologue(struct emit *e, struct mp_buf *b)
 		snprintf(name, sizeof(name), "p.tid%u", i);
 		field(b, name, CTX(tid) + i * 8, "ptr");
 	}
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < MP_ARRAY_LEN(at); i++)
 		mp_buf_printf(b, "%%p.%s = getelementptr i8, ptr %%c, i64 %u\n", pointers[i], at[i]);
 	vector_literal(b, "%lane16", 16, e->p->group, false);
 	vector_literal(b, "%lane32", 32, e->p->group, false);

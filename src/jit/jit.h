@@ -87,8 +87,26 @@ struct mp_jit_kernel {
 
 /* ---- A warp ---- */
 
-/* In the order of offsets, which the code knows; see context.h. */
+/*
+ * Warps of a block that come to the same barrier one after another go on from
+ * one to the next without anybody's counting; see exec/tier2.c.
+ */
+struct mp_jit_ring {
+	int32_t id; /* of the barrier, or -1: they do not */
+	void **in_hand; /* which warp runs, of the thread that runs the block */
+	struct mp_jit_context *head; /* the first to come to the barrier in hand */
+};
+
+/* Code knows the offsets; the first five are known to exec's assembly too. */
 struct mp_jit_context {
+	void *sp; /* of the stack that is not running */
+	struct mp_jit_context *next; /* in the ring */
+	struct mp_jit_ring *ring;
+	void *self; /* for in_hand */
+	/* All live lanes are at this barrier; returns when it has opened. */
+	void (*barrier)(struct mp_jit_context *c, uint32_t op, uint32_t mask);
+	/* The same for barrier `id` of all threads. */
+	void (*barrier_ring)(struct mp_jit_context *c, uint32_t op, uint32_t mask, uint32_t id);
 	uint64_t window, window_size;
 	char *shared;
 	uint64_t shared_size;
@@ -106,8 +124,6 @@ struct mp_jit_context {
 	uint32_t *pending; /* lanes that wait to enter each block: as of leaving */
 	/* Run operation `op` for the lanes of mask, operands and results in home. May not return. */
 	void (*run)(struct mp_jit_context *c, uint32_t op, uint32_t mask);
-	/* All live lanes are at this barrier; returns when it has opened. */
-	void (*barrier)(struct mp_jit_context *c, uint32_t op, uint32_t mask);
 	/* The budget is used up. True: the function must leave to the first tier. */
 	uint32_t (*yield)(struct mp_jit_context *c, uint32_t sleeps, uint32_t others);
 	/* Lanes have ended; `live` goes down. */
