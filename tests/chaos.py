@@ -127,7 +127,7 @@ class Cpu:
 def main():
     print(f"# seed {seed}: {a.servers} servers of {a.devices} soft GPUs, {a.processes} x {a.threads} clients, {a.programs} of them with programs, "
           f"{a.seconds} s")
-    e = Etcd(root, election=1000)
+    e = Etcd(root, election=1000 if a.servers < 10 else 3000)
     t0 = time.time()
     pool = Pool(root, DAEMON, COMMAND, env, "etcd://" + e.endpoints, a.servers, arguments)
     servers, motorpool = pool.servers, pool.run

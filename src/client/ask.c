@@ -440,7 +440,7 @@ static int ask_all(const struct mp_bundle *b, const struct mp_ask *ask, json_t *
 	enum mp_http_outcome o;
 	struct mp_fail one;
 	json_t *answer;
-	unsigned i, first = random_below(b->nservers);
+	unsigned i, first = random_below(b->nservers), alone = 0;
 	int status, rc;
 
 	f->code = 0;
@@ -465,9 +465,10 @@ static int ask_all(const struct mp_bundle *b, const struct mp_ask *ask, json_t *
 		json_decref(answer);
 		mp_http_client_free(c);
 		fail_keep(f, &one);
-		/* One that has lost the others may not speak for all. */
-		if (one.code != MP_CODE_UNREACHABLE && one.code != MP_CODE_CONFIG &&
-		    one.code != MP_CODE_QUORUM)
+		/* One that has lost the others may not speak for all; three that have do. */
+		alone += one.code == MP_CODE_QUORUM;
+		if ((one.code != MP_CODE_UNREACHABLE && one.code != MP_CODE_CONFIG &&
+		     one.code != MP_CODE_QUORUM) || alone == 3)
 			break;
 	}
 	return -1;

@@ -234,6 +234,8 @@ static void *client_run(void *arg)
 		tell("note %s", f.text);
 		return NULL;
 	}
+	/* Clients come one by one, as their users do. */
+	usleep((useconds_t)(rand_r(&o->seed) % 1000 * mean_ms));
 	while (mp_now_ns() < until) {
 		struct mp_ask ask = {.n = 1 + rand_r(&o->seed) % 2, .fraction = 125000u * (1 + rand_r(&o->seed) % 6),
 				     .timeout_s = rand_r(&o->seed) % 2 ? 0 : (int)(mean_ms / 1000 + 1), .program = "chaos"};

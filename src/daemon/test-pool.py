@@ -289,6 +289,32 @@ def test_strangers():
     check(b.returncode == 69 and "does not answer" in b.stderr, "no server is 69", b)
 
 
+def test_half_handshakes(d):
+    """Peers that stop in the middle of their handshake cost nothing while they are waited for."""
+    import ssl
+    ctx = ssl.create_default_context(cafile=str(root / "bundle/ca.crt"))
+
+    def used():
+        f = pathlib.Path(f"/proc/{d.p.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(f[11]) + int(f[12])) / os.sysconf("SC_CLK_TCK")
+    half = []
+    for _ in range(8):
+        out = ssl.MemoryBIO()
+        o = ctx.wrap_bio(ssl.MemoryBIO(), out, server_hostname="x")
+        try:
+            o.do_handshake()
+        except ssl.SSLWantReadError:
+            pass
+        half.append(socket.create_connection(("127.0.0.1", d.api)))
+        half[-1].sendall(out.read())
+    time.sleep(0.3)
+    before = used()
+    time.sleep(1)
+    check(used() - before < 0.2, "eight half handshakes cost no processor", used() - before)
+    for s in half:
+        s.close()
+
+
 def test_wrong_tokens():
     """Wrong tokens at 100 a second, half of them from addresses of their own, half from one shared with a good client."""
     import http.client

@@ -738,8 +738,13 @@ int mp_http_server_start(const struct mp_http_config *config, struct mp_http_ser
 		server_free(s);
 		return -1;
 	}
+	/*
+	 * Poll, not epoll: by epoll libmicrohttpd 0.9.75 asks again and again as long
+	 * as a peer is in the middle of its handshake, a processor for each thread.
+	 * Streams, of which there may be thousands, are suspended and not in the set.
+	 */
 	s->mhd = MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_TLS | MHD_USE_ERROR_LOG |
+		MHD_USE_POLL_INTERNAL_THREAD | MHD_USE_ITC | MHD_USE_TLS | MHD_USE_ERROR_LOG |
 			MHD_ALLOW_SUSPEND_RESUME,
 		0, NULL, NULL, on_request, s, MHD_OPTION_EXTERNAL_LOGGER, on_log, NULL,
 		MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
