@@ -118,6 +118,12 @@ void mp_http_stream_send(struct mp_http_stream *s, const char *event, json_t *ow
 
 void mp_http_stream_end(struct mp_http_stream *s) { s->ended = true; }
 
+void mp_http_served(const struct mp_http_request *r, struct mp_http_counts *ret)
+{
+	(void)r;
+	memset(ret, 0, sizeof(*ret));
+}
+
 void mp_http_delay(struct mp_http_request *r, unsigned ms)
 {
 	(void)r, (void)ms;

@@ -147,7 +147,8 @@ def main():
         at = i * a.threads % CLIENTS
         mine = bundles[at:] + bundles[:at]
         program = str(B / "src/daemon/hold") if i < a.programs else "-"
-        ps.append(subprocess.Popen([B / "src/daemon/chaos-client", str(seed % 100000 + i), str(a.seconds), str(a.threads), str(a.hold), program, B / "src/shim",
+        # Servers and store go first, as on machines of their own.
+        ps.append(subprocess.Popen(["nice", "-n", "5", B / "src/daemon/chaos-client", str(seed % 100000 + i), str(a.seconds), str(a.threads), str(a.hold), program, B / "src/shim",
                                     str(root / f"history{i}"), *mine], env=env, stderr=open(root / f"client{i}.log", "a")))
     started.extend(ps)
     end, killed = time.time() + a.seconds - 4, 0

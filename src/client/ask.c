@@ -25,6 +25,7 @@
 #define SECOND	     1000000000ull
 #define BACKOFF_MIN  (SECOND / 5)
 #define BACKOFF_MAX  (10 * SECOND)
+#define TROUBLE_PAUSE (2 * SECOND)
 #define RETURN_TRY_NS SECOND
 #define RELEASE_MS    2000
 
@@ -616,6 +617,9 @@ int mp_client_ask(const struct mp_bundle *b, const struct mp_ask *ask, const int
 		left -= mp_now_ns() - begun;
 		if (!line.listen && f->code == MP_CODE_BUSY && !ask->server)
 			line_open(&line, body);
+		/* A pool that is in trouble is not helped by haste. */
+		if (f->code != MP_CODE_BUSY && pause < TROUBLE_PAUSE)
+			pause = TROUBLE_PAUSE;
 		/* Who stands in line is called; asking besides is for a line that has stopped. */
 		if (line.listen && line.place)
 			pause = BACKOFF_MAX;

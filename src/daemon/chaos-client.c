@@ -243,7 +243,7 @@ static void *client_run(void *arg)
 		memset(&f, 0, sizeof(f));
 		if (mp_client_ask(&b, &ask, NULL, &h, &f) < 0) {
 			/* Over a limit, or nothing fits: not again at once. */
-			usleep((useconds_t)((100 + rand_r(&o->seed) % 400) * mean_ms / 2));
+			usleep((useconds_t)((500 + rand_r(&o->seed) % 1000) * mean_ms));
 			continue;
 		}
 		tell_held(h, &ask, name ? name + 1 : o->bundle);

@@ -604,7 +604,7 @@ def main():
     test_nothing_configured()
     test_config()
     d = Daemon()
-    for t in (test_golden, test_run, test_waiting, test_holder_killed, test_worker_killed, test_strangers, test_wrong_tokens, test_tokens, test_limits,
+    for t in (test_golden, test_run, test_waiting, test_holder_killed, test_worker_killed, test_strangers, lambda: test_half_handshakes(d), test_wrong_tokens, test_tokens, test_limits,
               test_request, test_idle, test_history, test_health, test_keeping,
               test_concurrency):
         if t is test_golden:

@@ -19,6 +19,11 @@
 
 /* ---- Serving ---- */
 
+/* Handshakes and requests. */
+struct mp_http_counts {
+	unsigned connections, requests;
+};
+
 struct mp_http_server;
 struct mp_http_request; /* one request, borrowed by the handler while it runs */
 struct mp_http_stream;	/* an answer that goes on: server-sent events */
@@ -55,6 +60,8 @@ const char *mp_http_header(const struct mp_http_request *r, const char *name);
 const char *mp_http_query(const struct mp_http_request *r, const char *name);
 /* Did the peer show a certificate of this pool, as only its servers have? */
 bool mp_http_is_server(const struct mp_http_request *r);
+/* Of the server that serves this request, so far. */
+void mp_http_served(const struct mp_http_request *r, struct mp_http_counts *ret);
 /* The peer's address without port. */
 const char *mp_http_peer(const struct mp_http_request *r);
 /* The body as a JSON object (new reference), or NULL with a sentence; an empty body is {}. */
@@ -115,10 +122,7 @@ const char *mp_http_client_address(const struct mp_http_client *c);
 /* An extra header for every following request, "Name: value"; NULL clears all. */
 void mp_http_client_header(struct mp_http_client *c, const char *line);
 
-/* Connections (so handshakes) and requests of this process so far. */
-struct mp_http_counts {
-	unsigned connections, requests;
-};
+/* Of this process as the one that asks, so far. */
 void mp_http_counts(struct mp_http_counts *ret);
 
 /* One exchange, blocking at most timeout_ms; *ret_body is a new reference or NULL. */

@@ -43,6 +43,7 @@ struct mp_http_server {
 	void *arg;
 	uint16_t port;
 	int epoll, wake;
+	uint64_t handshakes, requests; /* atomic */
 	char *state_dir;
 	struct identity *identity; /* atomic; the newest, older ones behind it */
 	pthread_t watcher;
@@ -380,6 +381,12 @@ const char *mp_http_query(const struct mp_http_request *r, const char *name)
 	return MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
+void mp_http_served(const struct mp_http_request *r, struct mp_http_counts *ret)
+{
+	ret->connections = (unsigned)__atomic_load_n(&r->server->handshakes, __ATOMIC_RELAXED);
+	ret->requests = (unsigned)__atomic_load_n(&r->server->requests, __ATOMIC_RELAXED);
+}
+
 const char *mp_http_peer(const struct mp_http_request *r)
 {
 	return r->peer;
@@ -540,6 +547,7 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, 
 	r->method = method;
 	r->path = url;
 	r->result = MHD_NO;
+	__atomic_add_fetch(&r->server->requests, 1, __ATOMIC_RELAXED);
 	peer_print(r);
 	if (r->too_big)
 		mp_http_answer(r, 413, "text/plain", "body too big\n", 13);
@@ -637,6 +645,7 @@ static int identity_show(gnutls_session_t session, const gnutls_datum_t *names, 
 	(void)session, (void)names, (void)nnames, (void)algorithms, (void)nalgorithms;
 	if (!id)
 		return -1;
+	__atomic_add_fetch(&s->handshakes, 1, __ATOMIC_RELAXED);
 	*ret_chain = id->chain;
 	*ret_n = id->n;
 	*ret_key = id->key;

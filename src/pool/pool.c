@@ -201,11 +201,12 @@ static json_t *own_server_locked(struct mp_pool *p, const struct peer *e)
 			   p->driver_version, "cuda_version", p->cuda_version, "api", p->api,
 			   "devices", devices);
 	json_object_set_new(server, "counters",
-			    json_pack("{s:I, s:I, s:I, s:I, s:I}", "granted",
+			    json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "granted",
 				      (json_int_t)p->granted, "refused", (json_int_t)p->refused,
 				      "workers", (json_int_t)p->workers_started, "bad_hellos",
 				      (json_int_t)p->bad_hellos, "bad_tokens",
-				      (json_int_t)p->bad_tokens));
+				      (json_int_t)p->bad_tokens, "store_commits",
+				      (json_int_t)mp_store_commits(p->store)));
 	return server;
 }
 

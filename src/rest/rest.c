@@ -242,7 +242,18 @@ void mp_rest_version(struct mp_rest_call *c)
 
 void mp_rest_pool(struct mp_rest_call *c)
 {
-	mp_http_answer_json(c->request, 200, mp_pool_list(c->pool));
+	json_t *j = mp_pool_list(c->pool), *one, *counters;
+	struct mp_http_counts n;
+	size_t i;
+
+	mp_http_served(c->request, &n);
+	json_array_foreach(json_object_get(j, "servers"), i, one) {
+		/* Only the server that answers has its own counters. */
+		counters = json_object_get(one, "counters");
+		json_object_set_new(counters, "handshakes", json_integer(n.connections));
+		json_object_set_new(counters, "requests", json_integer(n.requests));
+	}
+	mp_http_answer_json(c->request, 200, j);
 }
 
 void mp_rest_health(struct mp_rest_call *c)

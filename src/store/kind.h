@@ -33,6 +33,7 @@ struct mp_store {
 	const struct mp_store_kind *kind;
 	bool broken, breaks;
 	int breaks_after;
+	uint64_t commits; /* atomic: asked for, whatever came of them */
 };
 
 #endif

@@ -58,6 +58,7 @@ int mp_store_commit(struct mp_store *s, const struct mp_store_guard *guards, siz
 		s->broken = true;
 	if (s->broken)
 		return -1;
+	__atomic_add_fetch(&s->commits, 1, __ATOMIC_RELAXED);
 	rc = s->kind->commit(s, guards, nguards, changes, nchanges, &revision);
 	if (ret_revision)
 		*ret_revision = revision;
@@ -102,6 +103,11 @@ void mp_store_follow(struct mp_store *s,
 int64_t mp_store_revision(struct mp_store *s)
 {
 	return s->kind->revision ? s->kind->revision(s) : 0;
+}
+
+uint64_t mp_store_commits(struct mp_store *s)
+{
+	return __atomic_load_n(&s->commits, __ATOMIC_RELAXED);
 }
 
 void mp_store_describe(struct mp_store *s, struct mp_store_voters *ret)

@@ -113,7 +113,7 @@ int64_t mp_store_revision(struct mp_store *s);
 
 #define MP_STORE_VOTERS 9
 
-/* Who keeps the store, for health; may block half a second for each. */
+/* Who keeps the store, for health; asking may block half a second for each. */
 struct mp_store_voters {
 	bool shared; /* by several servers */
 	bool majority;
@@ -123,6 +123,9 @@ struct mp_store_voters {
 		bool good;
 	} voter[MP_STORE_VOTERS];
 };
+/* Transactions that were asked for by this door since it was opened. */
+uint64_t mp_store_commits(struct mp_store *s);
+
 void mp_store_describe(struct mp_store *s, struct mp_store_voters *ret);
 
 /* For tests: after n more commits every call fails; negative: never. */
