@@ -201,6 +201,8 @@ static int parts_find(struct server *s, struct mp_fail *f)
 	/* Lanes wait for a silent client as long as leases do. */
 	snprintf(number, sizeof(number), "%lld", (long long)(s->o.liveness_s ? s->o.liveness_s : 30));
 	setenv("MOTORPOOL_LIVENESS_S", number, 1);
+	snprintf(number, sizeof(number), "%lld", (long long)(s->o.orphan_s ? s->o.orphan_s : 3600));
+	setenv("MOTORPOOL_ORPHAN_S", number, 1);
 	/* Our own driver needs memory and threads; what NVIDIA's needs nobody here could measure. */
 	setenv("MOTORPOOL_WORKER_CONFINE", s->o.driver || (!s->o.demo && !s->o.soft) ? "log" : "strict", 0);
 	/* The demo's devices are its own, whatever else runs on this machine. */

@@ -219,8 +219,9 @@ def test_stopped_and_cut():
     child = int(pathlib.Path(f"/proc/{p.p.pid}/task/{p.p.pid}/children").read_text().split()[0])
     for pid in (p.p.pid, child):
         os.kill(pid, signal.SIGSTOP)
-    time.sleep(3)
-    check(len(pool()["leases"]) == 1, "a stopped launcher and program keep their lease")
+    seconds = int(os.environ.get("STOP", "3"))
+    time.sleep(seconds)
+    check(len(pool()["leases"]) == 1, f"a launcher and program that are stopped for {seconds} s keep their lease")
     for pid in (p.p.pid, child):
         os.kill(pid, signal.SIGCONT)
     check(p.ask("w") == "0", "and go on")
@@ -251,6 +252,101 @@ def test_many(d):
         p.p.wait(20)
     check(within(2, lambda: not pool()["leases"] and free_mib(0) == free_mib(1) == 1024), "their ends free all", pool()["leases"])
     return d
+
+
+class Plain:
+    """A server that is no demo: its end by SIGTERM is not that of its programs."""
+
+    def __init__(self, **more):
+        self.bin = root / "bin"
+        self.bin.mkdir(exist_ok=True)
+        self.api = self.data = 0
+        self.env = dict(env, MOTORPOOL_WORKER=str(self.bin / "motorpool-worker"), MOTORPOOL_GATE=os.path.join(os.path.dirname(COMMAND), "../link/motorpool-gate"),
+                        MOTORPOOL_SOFT_DIR=str(root), MOTORPOOL_WORKER_WRITE=str(root), MOTORPOOL_LOG="info", **more)
+        self.install()
+
+    def install(self):
+        """As a package manager does: beside the old files, then over their names."""
+        for f in (DAEMON, WORKER):
+            name = "motorpoold" if f == DAEMON else "motorpool-worker"
+            shutil.copy(f, self.bin / f".{name}.new")
+            os.rename(self.bin / f".{name}.new", self.bin / name)
+
+    def start(self, *args):
+        log = root / "plain.log"
+        n = log.read_text().count("daemon ready") if log.exists() else 0
+        self.p = subprocess.Popen([self.bin / "motorpoold", "--soft", "--driver", DRIVER, "--devices", "2", "--device-memory", "1GiB", "--api", f"127.0.0.1:{self.api}",
+                                   "--data", f"127.0.0.1:{self.data}", "--state", root / "plain", "--name", "p1", *args],
+                                  env=self.env, stdout=subprocess.DEVNULL, stderr=open(log, "a"))
+        started.append(self.p)
+        within(10, lambda: log.read_text().count("daemon ready") > n)
+        m = log.read_text().rsplit("ready api-port=", 1)[1].split()
+        self.api, self.data = int(m[0]), int(m[1].split("=")[1])
+        if not (root / "plainbundle").exists():
+            shutil.copytree(root / "plain/admin-bundle", root / "plainbundle")
+        (root / "plainbundle/servers").write_text(f"127.0.0.1:{self.api}\n")
+
+    def stop(self):
+        self.p.send_signal(signal.SIGTERM)
+        return self.p.wait(20)
+
+
+def executables():
+    return [os.readlink(f"/proc/{x['worker']}/exe") for l in pool()["leases"] for x in l["processes"]]
+
+
+def test_upgrade():
+    """A package is installed over a running server, which is then restarted, under many programs."""
+    n = int(os.environ.get("PROGRAMS", "8"))
+    old, env["MOTORPOOL_BUNDLE"] = env["MOTORPOOL_BUNDLE"], str(root / "plainbundle")
+    d = Plain()
+    d.start()
+    ps = [Program("-m", "80") for _ in range(n)]
+    check(all(p.ask(f"f 8 {i + 1}") == "0" for i, p in enumerate(ps)), f"{n} programs run", [p.first for p in ps])
+    used = sum(x["used"] for l in pool()["leases"] for x in l["devices"])
+    d.install()
+    ps.append(Program("-m", "80"))
+    check(ps[-1].ask(f"f 8 {n + 1}") == "0" and all("(deleted)" in x for x in executables()),
+          "before its restart a server starts the workers of its own release", executables())
+    used += pool()["leases"][0]["devices"][0]["used"]
+    check(d.stop() == 0 and all(p.ask("v") == "0" for p in ps), "programs run on when it ends")
+    r = motorpool("run", "--timeout", "0", "--", "true")
+    check(r.returncode == 69 and "does not answer" in r.stderr, "new requests are refused with that reason", r)
+    d.start()
+    l = pool()["leases"]
+    check(len(l) == n + 1 and all(len(x["processes"]) == 1 for x in l) and sum(x["used"] for y in l for x in y["devices"]) == used,
+          "the new release has all of them, nothing lost, nothing charged twice", (used, l))
+    p = Program("-m", "80")
+    check(p.ask("f 8 99") == "0" and sum("(deleted)" not in x for x in executables()) == 1, "and starts the new worker", executables())
+    check(all(p.ask("v") == "0" for p in ps), "those of the old run on")
+    time.sleep(1.2)
+    for q in ps + [p]:
+        q.p.stdin.close()
+    for q in ps + [p]:
+        q.p.wait(20)
+    check(within(3, lambda: not pool()["leases"] and free_mib(0) == free_mib(1) == 1024), "their ends free all", pool()["leases"])
+    d.stop()
+    env["MOTORPOOL_BUNDLE"] = old
+
+
+def test_orphan():
+    """No daemon comes back: workers end after a while, and their programs hear of it."""
+    old, env["MOTORPOOL_BUNDLE"] = env["MOTORPOOL_BUNDLE"], str(root / "plainbundle")
+    d = Plain()
+    d.start("--orphan", "2s")
+    p = Program("-p", "0.5")
+    worker = pool()["leases"][0]["processes"][0]["worker"]
+    d.p.kill()
+    d.p.wait()
+    time.sleep(1)
+    check(p.ask("w") == "0", "without a daemon a program runs on")
+    check(within(4, lambda: not os.path.exists(f"/proc/{worker}")) and p.ask("w") != "0", "but not for ever: a worker ends when none comes back in time")
+    d.start()
+    check(within(3, lambda: free_mib() == 1024 or not pool()["leases"][0]["processes"]), "the next daemon finds it gone", pool())
+    p.end()
+    check(within(3, lambda: free_mib() == 1024), "and all is free")
+    d.stop()
+    env["MOTORPOOL_BUNDLE"] = old
 
 
 def test_encrypted():
@@ -317,6 +413,8 @@ def main():
     test_stopped_and_cut()
     d = test_many(d)
     d = test_daemon_killed(d)
+    test_upgrade()
+    test_orphan()
     d.send_signal(signal.SIGTERM)
     d.wait(10)
     d, line = start(data="tls:127.0.0.1:0", also=False)

@@ -147,6 +147,8 @@ int main(int argc, char **argv)
 	const char *state = NULL;
 	int c, control = -1;
 
+	/* It was started by a descriptor, whose number is no name. */
+	prctl(PR_SET_NAME, "motorpool-gate");
 	mp_log_open(MP_LOG_INFO);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (c == 'c')

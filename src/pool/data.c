@@ -297,7 +297,7 @@ static int gate_start(struct mp_pool *p)
 	posix_spawnattr_setsigdefault(&attr, &defaults);
 	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
 						POSIX_SPAWN_SETSID);
-	rc = posix_spawn(&p->gate_pid, p->gate, &actions, &attr, argv, environ);
+	rc = posix_spawn(&p->gate_pid, p->run_gate, &actions, &attr, argv, environ);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
 	close(from);

@@ -73,7 +73,7 @@ static int probe_run(struct mp_pool *p, struct mp_buf *text, struct mp_fail *f)
 	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_adddup2(&actions, out[1], 1);
 	posix_spawn_file_actions_adddup2(&actions, err[1], 2);
-	rc = posix_spawn(&pid, p->worker, &actions, NULL, argv, environ);
+	rc = posix_spawn(&pid, p->run_worker, &actions, NULL, argv, environ);
 	posix_spawn_file_actions_destroy(&actions);
 	close(out[1]);
 	close(err[1]);

@@ -5,6 +5,7 @@
 #include "base/version.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,6 +23,10 @@ static void pool_free(struct mp_pool *p)
 		close(p->epoll);
 	if (p->wake >= 0)
 		close(p->wake);
+	if (p->worker_fd >= 0)
+		close(p->worker_fd);
+	if (p->gate_fd >= 0)
+		close(p->gate_fd);
 	pthread_mutex_destroy(&p->lock);
 	free(p->devices);
 	free(p->name);
@@ -34,6 +39,18 @@ static void pool_free(struct mp_pool *p)
 	free(p);
 }
 
+/* Above the numbers that what is started gets: its descriptors do not cover this one. */
+static int program_open(const char *path, int *ret_fd, char name[32], struct mp_fail *f)
+{
+	int fd = open(path, O_PATH | O_CLOEXEC);
+
+	*ret_fd = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 16);
+	if (fd >= 0)
+		close(fd);
+	snprintf(name, 32, "/proc/self/fd/%d", *ret_fd);
+	return *ret_fd < 0 ? mp_fail_set(f, MP_CODE_CONFIG, "cannot open %s: %s", path, strerror(errno)) : 0;
+}
+
 int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 		 struct mp_pool **ret_pool, struct mp_fail *f)
 {
@@ -43,7 +60,7 @@ int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 	if (!p)
 		return mp_fail_set(f, ENOMEM, "out of memory");
 	pthread_mutex_init(&p->lock, NULL);
-	p->epoll = p->wake = -1;
+	p->epoll = p->wake = p->worker_fd = p->gate_fd = -1;
 	p->store = store;
 	p->name = strdup(config->name);
 	p->state_dir = strdup(config->state_dir);
@@ -62,6 +79,11 @@ int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 	snprintf(path, sizeof(path), "%s/leases", p->state_dir);
 	if (mkdir(path, 0700) < 0 && errno != EEXIST) {
 		mp_fail_set(f, errno, "cannot make %s: %s", path, strerror(errno));
+		pool_free(p);
+		return -1;
+	}
+	if (program_open(p->worker, &p->worker_fd, p->run_worker, f) < 0 ||
+	    (p->gate && program_open(p->gate, &p->gate_fd, p->run_gate, f) < 0)) {
 		pool_free(p);
 		return -1;
 	}

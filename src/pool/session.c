@@ -193,7 +193,7 @@ static int worker_start(struct mp_pool *p, struct lease *l, const struct session
 						POSIX_SPAWN_SETSID);
 	if (from[0] >= 0 && from[1] >= 0 && from[2] >= 0 && from[3] >= 0 && env && !devices.failed &&
 	    !memory.failed)
-		rc = posix_spawn(ret_pid, p->worker, &actions, &attr, argv, env);
+		rc = posix_spawn(ret_pid, p->run_worker, &actions, &attr, argv, env);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
 	for (i = 0; i < 4; i++)

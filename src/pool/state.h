@@ -118,6 +118,9 @@ struct mp_pool {
 	unsigned nhalf_open;
 	int epoll, wake;
 	char *gate;	  /* path of motorpool-gate */
+	/* Both were opened at the start, and these name what was opened: an upgrade does not change a running server. */
+	char run_worker[32], run_gate[32];
+	int worker_fd, gate_fd;
 	int gate_control; /* -1: it does not run */
 	pid_t gate_pid;
 	bool stopping, detached, thread_runs;

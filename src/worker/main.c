@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -126,6 +127,8 @@ int main(int argc, char **argv)
 	const char *listen_to = NULL;
 	int c, probe = 0, once = 0, r;
 
+	/* It was started by a descriptor, whose number is no name. */
+	prctl(PR_SET_NAME, "motorpool-worke");
 	mp_log_open(MP_LOG_INFO);
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
 		switch (c) {

@@ -146,14 +146,34 @@ out:
 	return r;
 }
 
-/* Later lanes, from the daemon. Its end is not ours. */
+/* So long a worker does without a daemon: the lease it works for is nobody's then. */
+static uint64_t orphan_ns(void)
+{
+	const char *text = getenv("MOTORPOOL_ORPHAN_S");
+	long s = text ? strtol(text, NULL, 10) : 0;
+
+	return (uint64_t)(s > 0 && s <= 365 * 86400 ? s : 3600) * 1000000000u;
+}
+
 /* The daemon is gone: wait for the next one to come. */
 static int control_again(struct mp_worker *w)
 {
-	int fd;
+	uint64_t until = mp_now_ns() + orphan_ns(), now;
+	struct pollfd p = {.fd = w->adopt_fd, .events = POLLIN};
+	int fd, r = 0;
 
 	if (w->adopt_fd < 0)
 		return -1;
+	/* In short steps: poll does not count the time that a machine sleeps. */
+	while (!r && (now = mp_now_ns()) < until) {
+		r = poll(&p, 1, until - now < 60000000000u ? (int)((until - now) / 1000000) + 1 : 60000);
+		if (r < 0 && errno == EINTR)
+			r = 0;
+	}
+	if (!r) {
+		mp_end(w, MP_WORKER_EXIT_LOST, "the server's daemon did not return");
+		return -1;
+	}
 	do {
 		fd = accept4(w->adopt_fd, NULL, NULL, SOCK_CLOEXEC);
 	} while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
@@ -164,6 +184,7 @@ static int control_again(struct mp_worker *w)
 	return 0;
 }
 
+/* Later lanes, from the daemon.  Its end is not ours, unless it stays away. */
 static void *control_main(void *worker)
 {
 	struct mp_worker *w = worker;
