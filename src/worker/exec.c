@@ -10,6 +10,8 @@
  */
 #include "worker/inside.h"
 
+#include "base/log.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,6 +106,8 @@ CUresult mp_job_get(struct mp_job *job, enum mp_kind kind, uint32_t id, void **r
 	if (!o && kind == MP_KIND_function) /* CUDA lets a kernel pass for a function */
 		o = mp_object_find(job->w, MP_KIND_kernel, id);
 	if (!o || o->state == OBJECT_COMING) {
+		mp_log(MP_LOG_ERROR, "worker", "unknown", "%s=%u state=%s", mp_kind_names[kind], id,
+		       o ? "coming" : "none");
 		job->violation = true;
 		return CUDA_ERROR_INVALID_HANDLE;
 	}
@@ -692,6 +696,8 @@ static int run(struct mp_job *job)
 			mp_stream_used(w, job->stream);
 	}
 	if (MP_UNLIKELY(job->violation)) {
+		mp_log(MP_LOG_ERROR, "worker", "violation", "call=%s number=0x%x context=%u",
+		       job->info ? job->info->name : "-", (unsigned)job->rec->call, (unsigned)job->rec->ctx);
 		w->why = "a record that names what does not exist";
 		return -1;
 	}

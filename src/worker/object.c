@@ -13,6 +13,8 @@
 
 #define PAGE  256u
 #define SLACK 8192u /* threads invent ids in another order than their records arrive */
+/* A client numbers every kernel of an image and names those that it uses: of big libraries, a few. */
+#define FUNCTION_SLACK (256u << 10)
 
 static struct object *slot(struct mp_worker *w, enum mp_kind kind, uint32_t id, bool make)
 {
@@ -24,7 +26,7 @@ static struct object *slot(struct mp_worker *w, enum mp_kind kind, uint32_t id, 
 		return NULL;
 	page = &t->page[id / PAGE];
 	if (!*page) {
-		if (!make || id > 2 * t->live + SLACK)
+		if (!make || id > 2 * t->live + (kind == MP_KIND_function ? FUNCTION_SLACK : SLACK))
 			return NULL;
 		*page = calloc(PAGE, sizeof(**page));
 		if (!*page)

@@ -99,6 +99,32 @@ static void files(void)
 	call_line("cuModuleLoad of a missing file = %d", cuModuleLoad(&m, path));
 }
 
+/* A library of many kernels, as frameworks have them; the program uses the last. */
+static void many(unsigned n)
+{
+	char *text = malloc(128 + 48 * n), *at = text, name[16];
+	CUdeviceptr p = call_alloc(4);
+	CUmodule module;
+	CUfunction f;
+	void *params[] = {&p};
+	unsigned i, value = 0;
+
+	at += sprintf(at, ".version 6.0\n.target sm_50\n.address_size 64\n");
+	for (i = 0; i + 1 < n; i++)
+		at += sprintf(at, ".visible .entry k%u() { ret; }\n", i);
+	sprintf(at, ".visible .entry k%u(.param .u64 p)\n{ .reg .b64 %%a; ld.param.u64 %%a, [p]; st.global.u32 [%%a], %u; ret; }\n",
+		i, n);
+	MUST(cuModuleLoadData(&module, text));
+	sprintf(name, "k%u", n - 1);
+	MUST(cuModuleGetFunction(&f, module, name));
+	MUST(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL));
+	MUST(cuMemcpyDtoH(&value, p, 4));
+	call_line("the last of %u kernels wrote %u", n, value);
+	MUST(cuModuleUnload(module));
+	MUST(cuMemFree(p));
+	free(text);
+}
+
 int main(void)
 {
 	CUcontext ctx = call_begin();
@@ -121,5 +147,6 @@ int main(void)
 	SAY(cuModuleLoadData(&bad, ".version 7.0\n.target sm_75\n.address_size 64\n.visible .entry f() { nonsense; }\n"));
 	library();
 	files();
+	many(9000);
 	return call_end(ctx);
 }
