@@ -21,7 +21,7 @@
 #include "base/log.h"
 #include "base/sha256.h"
 
-#define FORMAT	 2 /* goes up with every change of what code is made */
+#define FORMAT	 3 /* goes up with every change of what code is made */
 #define MAX_FILE (64u << 20)
 #define MAX_DIR	 (256u << 20) /* then the oldest go */
 

@@ -364,6 +364,14 @@ static void block(struct emit *e, uint32_t b)
 		}
 		if (o->kind == MP_JIT_WARPBAR)
 			continue;
+		if (e->full && o->kind == MP_JIT_PLAIN) {
+			uint32_t n = emit_parts(e);
+
+			if (n) {
+				g += n - 1;
+				continue;
+			}
+		}
 		cover_end(e, gr->insn);
 		if (!emit_is_native(e, gr)) {
 			emit_fallback(e, gr);
@@ -416,10 +424,10 @@ static void enter(struct emit *e, uint32_t b)
 
 static void vector_literal(struct mp_buf *b, const char *name, unsigned bits, unsigned group, bool mask)
 {
-	unsigned l;
+	unsigned l, n = strncmp(name, "%part", 5) ? MP_JIT_LANES : PART_LANES;
 
-	mp_buf_printf(b, "%s = add <32 x i%u> <", name, bits);
-	for (l = 0; l < MP_JIT_LANES; l++)
+	mp_buf_printf(b, "%s = add <%u x i%u> <", name, n, bits);
+	for (l = 0; l < n; l++)
 		mp_buf_printf(b, "%si%u %d", l ? ", " : "", bits, mask ? (int)(1u << l) : (int)(l % group));
 	mp_buf_printf(b, ">, zeroinitializer\n");
 }
@@ -432,10 +440,11 @@ static void field(struct mp_buf *b, const char *name, unsigned offset, const cha
 
 static void declarations(struct mp_buf *b)
 {
-	static const char *const ints[] = {"i32", "i64", "i16", "<32 x i32>", "<32 x i64>", "<32 x i16>"};
-	static const char *const itails[] = {"i32", "i64", "i16", "v32i32", "v32i64", "v32i16"};
-	static const char *const floats[] = {"float", "double", "<32 x float>", "<32 x double>"};
-	static const char *const ftails[] = {"f32", "f64", "v32f32", "v32f64"};
+	static const char *const ints[] = {"i32", "i64", "i16", "<32 x i32>", "<32 x i64>", "<32 x i16>",
+					   "<8 x i32>", "<8 x i64>", "<8 x i16>"};
+	static const char *const itails[] = {"i32", "i64", "i16", "v32i32", "v32i64", "v32i16", "v8i32", "v8i64", "v8i16"};
+	static const char *const floats[] = {"float", "double", "<32 x float>", "<32 x double>", "<8 x float>", "<8 x double>"};
+	static const char *const ftails[] = {"f32", "f64", "v32f32", "v32f64", "v8f32", "v8f64"};
 	static const char *const one[] = {"sqrt", "rint", "trunc", "floor", "ceil"};
 	unsigned i, k;
 
@@ -449,8 +458,8 @@ static void declarations(struct mp_buf *b)
 		for (k = 0; k < MP_ARRAY_LEN(one); k++)
 			mp_buf_printf(b, "declare %s @llvm.%s.%s(%s)\n", floats[i], one[k], ftails[i], floats[i]);
 		mp_buf_printf(b, "declare %s @llvm.fma.%s(%s, %s, %s)\n", floats[i], ftails[i], floats[i], floats[i], floats[i]);
-		mp_buf_printf(b, "declare %s @llvm.fptosi.sat.%s.%s(%s)\n", i < 2 ? "i32" : "<32 x i32>",
-			      i < 2 ? "i32" : "v32i32", ftails[i], floats[i]);
+		mp_buf_printf(b, "declare %s @llvm.fptosi.sat.%s.%s(%s)\n", i < 2 ? "i32" : i < 4 ? "<32 x i32>" : "<8 x i32>",
+			      i < 2 ? "i32" : i < 4 ? "v32i32" : "v8i32", ftails[i], floats[i]);
 	}
 	for (i = 8; i <= 32; i *= 2)
 		for (k = 32; k <= 64; k += 32) {
@@ -476,6 +485,16 @@ static void places(struct emit *e, struct mp_buf *b)
 		for (g = 0; g < e->p->ngroups; g++)
 			mp_buf_printf(b, "%%r%u.%u = alloca %s\nstore %s zeroinitializer, ptr %%r%u.%u\n", r, g, t, t, r, g);
 	}
+	for (r = 0; r < e->k->nregs; r++) {
+		unsigned bits = reg_bits(e, r);
+
+		if (e->parted[r] & PARTED_EVER)
+			e->p->cls[r].shape == VAR ? mp_buf_printf(b, "%%pv%u = alloca <%u x i%u>\n", r, PART_LANES, bits)
+						  : mp_buf_printf(b, "%%ps%u = alloca i%u\n", r, bits);
+		if (e->parted[r] & PARTED_ARRAY)
+			mp_buf_printf(b, "%%pa%u = alloca <32 x i%u>\n", r, bits);
+	}
+	mp_buf_puts(b, "%part = alloca i64\n");
 	for (r = 0; r < e->k->nblocks; r++)
 		mp_buf_printf(b, "%%m%u = alloca i32\nstore i32 0, ptr %%m%u\n", r, r);
 	mp_buf_puts(b, "%budget = alloca i32\n%unfair = alloca i1\nstore i1 false, ptr %unfair\n");
@@ -507,6 +526,9 @@ static void prologue(struct emit *e, struct mp_buf *b)
 	vector_literal(b, "%lane16", 16, e->p->group, false);
 	vector_literal(b, "%lane32", 32, e->p->group, false);
 	vector_literal(b, "%lane64", 64, e->p->group, false);
+	vector_literal(b, "%part16", 16, PART_LANES, false);
+	vector_literal(b, "%part32", 32, PART_LANES, false);
+	vector_literal(b, "%part64", 64, PART_LANES, false);
 	vector_literal(b, "%laneid", 32, 32, false);
 	vector_literal(b, "%lanebits", 32, 32, true);
 }
@@ -521,13 +543,16 @@ bool emit_kernel(struct plan *p, struct mp_buf *text, char *why, size_t why_size
 	mp_buf_init(&e.body, 1u << 28);
 	mp_buf_init(&e.cold, 1u << 28);
 	e.live = mp_arena_array(&p->arena, p->words + p->bwords + 1u, 8);
+	e.parted = mp_arena_array(&p->arena, p->k->nregs + 1u, 1);
+	e.live2 = mp_arena_array(&p->arena, p->words + 1u, 8);
 	e.cover = mp_arena_array(&p->arena, p->k->nregs + 1u, sizeof(*e.cover));
 	at = (unsigned)snprintf(e.groups, sizeof(e.groups), "<32 x i32> <");
 	for (l = 0; l < MP_JIT_LANES; l++)
 		at += (unsigned)snprintf(e.groups + at, sizeof(e.groups) - at, "%si32 %u", l ? ", " : "", l / p->group);
 	snprintf(e.groups + at, sizeof(e.groups) - at, ">");
 	e.out = &e.body;
-	for (b = 0; b < p->k->nblocks && !e.failed && e.live && e.cover; b++) {
+	for (b = 0; b < p->k->nblocks && !e.failed && e.live && e.live2 && e.parted && e.cover; b++) {
+		e.part_tried = 0;
 		e.full = true;
 		put(&e, "f%u:", b);
 		block(&e, b);
@@ -548,7 +573,7 @@ bool emit_kernel(struct plan *p, struct mp_buf *text, char *why, size_t why_size
 	mp_buf_add(text, e.body.data, e.body.len);
 	mp_buf_add(text, e.cold.data, e.cold.len);
 	mp_buf_puts(text, "done:\nret i32 0\n}\n!0 = !{!\"branch_weights\", i32 100000, i32 1}\n!1 = !{}\n");
-	if (e.body.failed || e.cold.failed || e.head.failed || text->failed || !e.live || !e.cover)
+	if (e.body.failed || e.cold.failed || e.head.failed || text->failed || !e.live || !e.live2 || !e.parted || !e.cover)
 		emit_fail(&e, "no memory for the text");
 	mp_buf_fini(&e.head);
 	mp_buf_fini(&e.body);

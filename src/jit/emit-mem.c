@@ -223,6 +223,16 @@ static bool covered(struct access *a)
 	return true;
 }
 
+bool memory_sure(struct emit *e, const struct mp_jit_op *o, const struct nat *n)
+{
+	struct access a;
+
+	access_of(&a, e, o, n);
+	a.lanes.full = true;
+	return !a.store && !a.vol && n->sub == SPACE_SHARED && a.bits == 32 && o->n == 1 && o->guard == MP_JIT_NONE &&
+	       direct(&a) && covered(&a) && e->cover[o->a / 4].sure;
+}
+
 static struct val widen(struct access *a, struct val v, bool vec)
 {
 	if (a->bits == a->reg)
@@ -557,6 +567,28 @@ static void access(struct access *a)
 		phis(a, fast, slow, end, ls);
 		results_write(a, fast);
 	}
+}
+
+/* A load that memory_sure() said yes to, of the part in hand. */
+void emit_part_load(struct emit *e, const struct mp_jit_op *o, const struct nat *n)
+{
+	struct access a;
+	struct res r[4];
+	struct val p;
+
+	access_of(&a, e, o, n);
+	a.lanes.full = true;
+	if (!covered(&a)) {
+		emit_fail(e, "an access that was sure is not");
+		return;
+	}
+	p = part_pick(e, 0, a.at, a.groups, a.c.shape == AFF ? a.c.stride : 0);
+	r[0].cls = a.c;
+	if (a.c.shape == AFF && a.c.stride)
+		r[0] = res_var(ins(e, "load %s, ptr %s, align %u", ity(a.bits, true), p.s, a.step));
+	else
+		r[0].v[0] = ins(e, "load i%u, ptr %s, align %u", a.bits, p.s, a.step);
+	results_write(&a, r);
 }
 
 static void access_of(struct access *a, struct emit *e, const struct mp_jit_op *o, const struct nat *n)

@@ -61,7 +61,10 @@ static const char *itail(const struct pure *u, unsigned bits)
 	static __thread unsigned at;
 	char *p = s[at++ & 3];
 
-	snprintf(p, 16, u->vec ? "v32i%u" : "i%u", bits);
+	if (u->vec)
+		snprintf(p, 16, "v%ui%u", emit_width, bits);
+	else
+		snprintf(p, 16, "i%u", bits);
 	return p;
 }
 
@@ -71,7 +74,10 @@ static const char *ftail(const struct pure *u, unsigned bits)
 	static __thread unsigned at;
 	char *p = s[at++ & 3];
 
-	snprintf(p, 16, u->vec ? "v32f%u" : "f%u", bits);
+	if (u->vec)
+		snprintf(p, 16, "v%uf%u", emit_width, bits);
+	else
+		snprintf(p, 16, "f%u", bits);
 	return p;
 }
 
@@ -489,7 +495,7 @@ static struct val conversion(struct pure *u)
 struct val emit_pure(struct emit *e, const struct mp_jit_op *o, const struct nat *n, bool vec, unsigned g)
 {
 	struct pure u = {.e = e, .o = o, .n = n, .vec = vec, .g = g, .bits = n->bits, .t = ity(n->bits, vec),
-			 .b = vec ? "<32 x i1>" : "i1"};
+			 .b = vec ? emit_width == PART_LANES ? "<8 x i1>" : "<32 x i1>" : "i1"};
 	unsigned b = n->bits;
 	struct val x, y, c;
 
@@ -635,7 +641,7 @@ static void compare(struct emit *e, const struct mp_jit_op *o, const struct nat 
 					"une", "ult", "ule", "ugt", "uge", "ord", "uno"};
 	static const char *const s[] = {"eq", "ne", "slt", "sle", "sgt", "sge"};
 	static const char *const w[] = {"eq", "ne", "ult", "ule", "ugt", "uge"};
-	struct pure u = {.e = e, .o = o, .n = n, .vec = vec, .bits = n->bits, .b = vec ? "<32 x i1>" : "i1"};
+	struct pure u = {.e = e, .o = o, .n = n, .vec = vec, .bits = n->bits, .b = vec ? emit_width == PART_LANES ? "<8 x i1>" : "<32 x i1>" : "i1"};
 	struct val p, q, c;
 	unsigned i;
 
@@ -826,8 +832,9 @@ void emit_op(struct emit *e, const struct mp_jit_op *o, const struct nat *n)
 		return;
 	}
 	}
-	guards(e, o, n, c);
-	for (g = 0; g < (c.shape == AFF ? e->p->ngroups : 1); g++)
+	if (!e->part) /* operations that would need it are in no part */
+		guards(e, o, n, c);
+	for (g = 0; g < (c.shape == AFF && !e->part ? e->p->ngroups : 1); g++)
 		r.v[g] = emit_pure(e, o, n, c.shape == VAR, g);
 	wr(e, o, o->d, result_bits(o, n), r);
 }

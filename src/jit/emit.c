@@ -62,11 +62,16 @@ static char *ring(void)
 	return bufs[at++ & 31];
 }
 
+__thread unsigned emit_width = MP_JIT_LANES;
+
 const char *ity(unsigned bits, bool vec)
 {
 	char *b = ring();
 
-	snprintf(b, 28, vec ? "<32 x i%u>" : "i%u", bits);
+	if (vec)
+		snprintf(b, 28, "<%u x i%u>", emit_width, bits);
+	else
+		snprintf(b, 28, "i%u", bits);
 	return b;
 }
 
@@ -74,7 +79,10 @@ const char *fty(unsigned bits, bool vec)
 {
 	char *b = ring();
 
-	snprintf(b, 28, vec ? "<32 x %s>" : "%s", bits == 64 ? "double" : "float");
+	if (vec)
+		snprintf(b, 28, "<%u x %s>", emit_width, bits == 64 ? "double" : "float");
+	else
+		snprintf(b, 28, "%s", bits == 64 ? "double" : "float");
 	return b;
 }
 
@@ -102,7 +110,7 @@ struct val konst(struct emit *e, unsigned bits, bool vec, uint64_t v)
 		return r;
 	}
 	for (i = 0; i < e->nkonsts; i++)
-		if (e->konsts[i].bits == v && e->konsts[i].width == bits)
+		if (e->konsts[i].bits == v && e->konsts[i].width == bits && e->konsts[i].lanes == emit_width)
 			break;
 	if (i == e->nkonsts) {
 		char lit[24];
@@ -118,12 +126,12 @@ struct val konst(struct emit *e, unsigned bits, bool vec, uint64_t v)
 			e->konsts = more;
 			e->konsts_cap = cap;
 		}
-		e->konsts[e->nkonsts++] = (struct konst){v, (uint8_t)bits};
+		e->konsts[e->nkonsts++] = (struct konst){v, (uint8_t)bits, (uint8_t)emit_width};
 		literal(lit, sizeof(lit), bits, v);
 		mp_buf_printf(&e->head,
-			      "%%k%ui = insertelement <32 x i%u> poison, i%u %s, i32 0\n"
-			      "%%k%u = shufflevector <32 x i%u> %%k%ui, <32 x i%u> poison, <32 x i32> zeroinitializer\n",
-			      i, bits, bits, lit, i, bits, i, bits);
+			      "%%k%ui = insertelement <%u x i%u> poison, i%u %s, i32 0\n"
+			      "%%k%u = shufflevector <%u x i%u> %%k%ui, <%u x i%u> poison, <%u x i32> zeroinitializer\n",
+			      i, emit_width, bits, bits, lit, i, emit_width, bits, i, emit_width, bits, emit_width);
 	}
 	snprintf(r.s, sizeof(r.s), "%%k%u", i);
 	return r;
@@ -142,9 +150,10 @@ struct val number(struct emit *e, unsigned bits, bool vec, uint64_t v)
 
 struct val splat(struct emit *e, unsigned bits, struct val v)
 {
-	struct val t = ins(e, "insertelement <32 x i%u> poison, i%u %s, i32 0", bits, bits, v.s);
+	struct val t = ins(e, "insertelement %s poison, i%u %s, i32 0", ity(bits, true), bits, v.s);
 
-	return ins(e, "shufflevector <32 x i%u> %s, <32 x i%u> poison, <32 x i32> zeroinitializer", bits, t.s, bits);
+	return ins(e, "shufflevector %s %s, %s poison, %s zeroinitializer", ity(bits, true), t.s, ity(bits, true),
+		   ity(32, true));
 }
 
 struct res res_uni(struct val v)
@@ -191,6 +200,51 @@ static struct val narrow(struct emit *e, struct val v, unsigned have, unsigned w
 	return ins(e, "trunc %s %s to %s", ity(have, vec), v.s, ity(want, vec));
 }
 
+/*
+ * Of a value for each group (i<bits>, or a pointer if 0) the one for the part in
+ * hand, at the part's first lane.
+ */
+struct val part_pick(struct emit *e, unsigned bits, const struct val *v, unsigned n, int64_t stride)
+{
+	const char *t = bits ? ity(bits, false) : "ptr";
+	struct val r = v[0], c, skip;
+	unsigned g;
+
+	for (g = 1; g < n; g++) {
+		c = ins(e, "icmp uge i64 %s, %u", e->first_lane.s, g * e->p->group);
+		r = ins(e, "select i1 %s, %s %s, %s %s", c.s, t, v[g].s, t, r.s);
+	}
+	if (!stride)
+		return r;
+	skip = ins(e, "and i64 %s, %u", e->first_lane.s, e->p->group - 1);
+	skip = ins(e, "mul i64 %s, %lld", skip.s, (long long)stride);
+	if (!bits)
+		return ins(e, "getelementptr i8, ptr %s, i64 %s", r.s, skip.s);
+	if (bits < 64)
+		skip = ins(e, "trunc i64 %s to i%u", skip.s, bits);
+	return ins(e, "add i%u %s, %s", bits, r.s, skip.s);
+}
+
+/* A scalar of each group, from before the stretch. */
+static struct val part_scalar(struct emit *e, uint32_t r, struct cls c)
+{
+	struct val v[4];
+	unsigned g;
+
+	for (g = 0; g < e->p->ngroups; g++)
+		v[g] = ins(e, "load i%u, ptr %%r%u.%u", reg_bits(e, r), r, g);
+	return part_pick(e, reg_bits(e, r), v, e->p->ngroups, c.stride);
+}
+
+/* The place of a varying register. */
+static const char *place(struct emit *e, uint32_t r)
+{
+	static __thread char s[16];
+
+	snprintf(s, sizeof(s), e->part ? "%%pv%u" : "%%r%u", r);
+	return s;
+}
+
 struct val rd_scalar(struct emit *e, uint32_t slot, unsigned bits, unsigned g, bool raw)
 {
 	uint32_t r = slot / 4;
@@ -202,6 +256,10 @@ struct val rd_scalar(struct emit *e, uint32_t slot, unsigned bits, unsigned g, b
 	assert(c.shape != VAR);
 	if (c.shape == UNI)
 		v = ins(e, "load i%u, ptr %%r%u", reg_bits(e, r), r);
+	else if (e->part && (e->parted[r] & PARTED_SET))
+		v = ins(e, "load i%u, ptr %%ps%u", reg_bits(e, r), r);
+	else if (e->part)
+		v = part_scalar(e, r, c);
 	else
 		v = ins(e, "load i%u, ptr %%r%u.%u", reg_bits(e, r), r, SEEDED(ONE_GROUP) ? 0 : g);
 	if (!raw && bits == 32 && e->p->dirty[r])
@@ -219,6 +277,10 @@ struct val res_vec(struct emit *e, unsigned bits, const struct res *r)
 
 	if (r->cls.shape == VAR)
 		return r->v[0];
+	if (e->part) { /* the lanes of a part belong to one group */
+		v = splat(e, bits, r->v[0]);
+		goto strides;
+	}
 	if (r->cls.shape == UNI || ng == 1) {
 		v = splat(e, bits, r->v[0]);
 	} else {
@@ -227,8 +289,13 @@ struct val res_vec(struct emit *e, unsigned bits, const struct res *r)
 			v = ins(e, "insertelement %s %s, i%u %s, i32 %u", t, v.s, bits, r->v[g].s, g);
 		v = ins(e, "shufflevector %s %s, %s poison, %s", t, v.s, t, e->groups);
 	}
+strides:
 	if (!r->cls.stride || SEEDED(STRIDE_LOST))
 		return v;
+	if (e->part) {
+		lanes = ins(e, "mul %s %%part%u, %s", t, bits, konst(e, bits, true, (uint64_t)r->cls.stride).s);
+		return ins(e, "add %s %s, %s", t, v.s, lanes.s);
+	}
 	snprintf(name, sizeof(name), "%%lane%u", bits);
 	lanes = ins(e, "mul %s %s, %s", t, name, konst(e, bits, true, (uint64_t)r->cls.stride).s);
 	return ins(e, "add %s %s, %s", t, v.s, lanes.s);
@@ -245,12 +312,16 @@ struct val rd_vec(struct emit *e, uint32_t slot, unsigned bits, bool raw)
 		return number(e, bits, true, plan_const(e->p, slot));
 	have = reg_bits(e, r);
 	if (c.shape == VAR) {
-		v = ins(e, "load %s, ptr %%r%u", ity(have, true), r);
+		v = ins(e, "load %s, ptr %s", ity(have, true), place(e, r));
 		if (!raw && bits == 32 && e->p->dirty[r])
 			v = canonical(e, v, true);
 	} else {
 		struct res res = {.cls = c};
 
+		if (e->part) {
+			res.v[0] = rd_scalar(e, slot, have, 0, raw);
+			return narrow(e, res_vec(e, have, &res), have, bits, true);
+		}
 		for (g = 0; g < (c.shape == UNI ? 1 : e->p->ngroups); g++) {
 			res.v[g] = c.shape == UNI ? ins(e, "load i%u, ptr %%r%u", have, r)
 						  : ins(e, "load i%u, ptr %%r%u.%u", have, r, g);
@@ -290,6 +361,10 @@ void wr(struct emit *e, const struct mp_jit_op *o, uint32_t slot, unsigned bits,
 		emit_fail(e, "a result of %u bits for a register of %u", bits, have);
 		return;
 	}
+	if (c.shape == AFF && e->part) { /* nothing reads it after the stretch */
+		put(e, "store i%u %s, ptr %%ps%u", bits, res.v[0].s, r);
+		return;
+	}
 	if (c.shape != VAR) {
 		if (keeps || res.cls.shape > c.shape ||
 		    (guarded && plan_operand(e->p, o->guard).shape != UNI)) {
@@ -325,7 +400,7 @@ void wr(struct emit *e, const struct mp_jit_op *o, uint32_t slot, unsigned bits,
 		old = ins(e, "load %s, ptr %%r%u", ity(bits, true), r);
 		v = choose(e, cond, true, bits, v, old);
 	}
-	put(e, "store %s %s, ptr %%r%u", ity(bits, true), v.s, r);
+	put(e, "store %s %s, ptr %s", ity(bits, true), v.s, place(e, r));
 }
 
 /* ---- Masks ---- */

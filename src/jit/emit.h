@@ -24,7 +24,7 @@ struct res { /* what an operation gave: one value, one per group, or a vector */
 
 struct konst {
 	uint64_t bits;
-	uint8_t width;
+	uint8_t width, lanes;
 };
 
 /* Accesses through one register in one block that were compared with their memory together. */
@@ -42,16 +42,26 @@ struct emit {
 	unsigned ntmp, nlabel;
 	struct konst *konsts;
 	unsigned nkonsts, konsts_cap;
+	bool part;	/* the lanes of one part are in hand; see emit-part.c */
+	uint8_t *parted; /* by register: what a stretch of parts does with it */
+	struct val first_lane; /* of the part, i64 */
 	bool full;	/* the version for all lanes */
 	uint32_t block; /* in hand */
 	uint32_t group;
 	struct val cur, curvec; /* lanes of the block, when not full */
-	uint64_t *live;		/* scratch */
+	uint64_t *live, *live2; /* scratch */
+	uint32_t part_tried;	/* groups before it begin no stretch of parts */
 	struct cover *cover;	/* by register, for the block in hand */
 	bool failed;
 	char groups[400]; /* which group each lane is in, as a shuffle */
 	char why[160];
 };
+
+/* Lanes that run one after another where values are too many for the registers: of words, what AVX2's hold. */
+#define PART_LANES 8
+enum { PARTED_SET = 1, PARTED_IN = 2, PARTED_OUT = 4, PARTED_EVER = 8, PARTED_ARRAY = 16 };
+/* Elements of a vector: all lanes, or those of a part. */
+extern __thread unsigned emit_width;
 
 /* Lanes that an operation is for. */
 struct lanes {
@@ -102,6 +112,12 @@ void emit_spill(struct emit *e, uint32_t insn);
 void emit_reload(struct emit *e, uint32_t insn, const struct mp_jit_op *o);
 
 struct val emit_pure(struct emit *e, const struct mp_jit_op *o, const struct nat *n, bool vec, unsigned g);
+struct val part_pick(struct emit *e, unsigned bits, const struct val *v, unsigned n, int64_t stride);
+/* Groups from e->group on that were emitted part by part; 0 when that is no use. */
+uint32_t emit_parts(struct emit *e);
+/* Will the load be of shared memory that has been compared for the whole block? */
+bool memory_sure(struct emit *e, const struct mp_jit_op *o, const struct nat *n);
+void emit_part_load(struct emit *e, const struct mp_jit_op *o, const struct nat *n);
 void emit_op(struct emit *e, const struct mp_jit_op *o, const struct nat *n);
 void emit_memory(struct emit *e, const struct mp_jit_op *o, const struct nat *n);
 /* What the group in hand writes is no longer what was compared. */

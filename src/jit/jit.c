@@ -59,7 +59,7 @@ static char *make(const struct mp_jit_kernel *k, const struct mp_jit_options *o,
 	}
 	mp_buf_init(&text, 1u << 29);
 	mp_jit_seed_met = 0;
-	if (plan_make(&p, k, o->group, why, why_size) && emit_kernel(&p, &text, why, why_size)) {
+	if (plan_make(&p, k, o->group, why, why_size) && (p.eager = o->quick, true) && emit_kernel(&p, &text, why, why_size)) {
 		if (mp_jit_seeded && !mp_jit_seed_met) {
 			snprintf(why, why_size, "nothing in it that could err");
 			goto out;

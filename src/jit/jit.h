@@ -144,7 +144,11 @@ struct mp_jit_options {
 	 */
 	unsigned group;
 	bool plain_isa;	     /* x86-64 without AVX2, for tests */
-	bool quick;	     /* compile fast what will run once: for tests; the same code but for LLVM's part */
+	/*
+	 * For tests: compile fast what will run once, and take the ways that only large
+	 * kernels take otherwise.
+	 */
+	bool quick;
 	const char *cache;   /* directory of object code, or NULL */
 	bool cache_only;     /* do not compile */
 	const char *dump;    /* prefix of files that get the IR before and after passes, or NULL */

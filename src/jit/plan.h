@@ -60,6 +60,7 @@ struct plan {
 	uint32_t words, bwords;
 	uint64_t *live_in, *live_out, *pending;
 	bool diverges, waits;
+	bool eager; /* for tests: stretches of parts wherever there may be any */
 	bool spins; /* an operation by which lanes wait for one another: volatile loads, atomics */
 };
 
