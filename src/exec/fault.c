@@ -56,6 +56,10 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 {
 	struct warp *w = fault_warp;
 
+	sigjmp_buf *compiling = mp_jit_guard();
+
+	if (compiling)
+		siglongjmp(*compiling, 1);
 	if (fault_jump && w) {
 		const struct mp_exec_space *s = w->cta->grid->space;
 		uint64_t a = (uint64_t)(uintptr_t)info->si_addr;

@@ -313,7 +313,7 @@ static bool fault_hunt(struct faults *n, enum way way, bool *met)
 
 /*
  * MOTORPOOL_TEST_FAULTS=all: every seeded fault, each on as many programs as it
- * takes.  Otherwise some of them on a few.
+ * takes; none: no fault.  Otherwise some of them on a few.
  */
 MP_TEST(seeded_faults_are_found)
 {
@@ -322,7 +322,7 @@ MP_TEST(seeded_faults_are_found)
 	struct faults n = {.limit = all ? 4000 : 600, .step = all ? 1 : 45};
 	uint32_t i, seeded;
 
-	if (!mp_exec_compiler()) {
+	if (!mp_exec_compiler() || (env && !strcmp(env, "none"))) {
 		printf("# no libLLVM here: nothing to compare\n");
 		return;
 	}
@@ -347,6 +347,30 @@ MP_TEST(seeded_faults_are_found)
 	printf("# %u of %u seeded faults found (%.1f %%), %u missed, %u in no program; %u runs\n", n.found, seeded,
 	       100.0 * n.found / seeded, n.missed, n.absent, n.programs);
 	MP_CHECK(n.found * 100 >= seeded * (all ? 95 : 70));
+}
+
+/* The last test: LLVM is not used again after it. */
+MP_TEST(a_compiler_that_breaks_down_is_survived)
+{
+	static uint32_t want[TOTAL];
+	struct mp_exec_stats before, after;
+	struct mp_exec_module *m;
+
+	if (!mp_exec_compiler())
+		return;
+	program_make(&text, 4);
+	m = load();
+	MP_CHECK_EQ(run_way(m, WARPS), MP_EXEC_OK);
+	memcpy(want, out, sizeof(want));
+	mp_exec_stats(engine, &before);
+	mp_jit_seed(MP_JIT_SEED_BREAKDOWN);
+	MP_CHECK_EQ(run_way(m, COMPILED), MP_EXEC_OK);
+	mp_jit_seed(0);
+	mp_exec_stats(engine, &after);
+	MP_CHECK_EQ(after.compiled_blocks, before.compiled_blocks);
+	MP_CHECK(agree(4, want, WARPS, COMPILED));
+	MP_CHECK(!mp_exec_compiler());
+	mp_exec_module_free(m);
 }
 
 MP_TEST_MAIN()

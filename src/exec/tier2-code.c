@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which kernels are compiled, and when: those that have cost enough, on a thread
- * of their own, while the first tier goes on: MOTORPOOL_SOFT_TIER=auto.  =1, the
- * default, never compiles, =2 compiles at the first launch and waits for it.
+ * Which kernels are compiled, and when: those that have cost more than compiling
+ * them will, on a thread of its own, while the first tier goes on:
+ * MOTORPOOL_SOFT_TIER=auto, the default.  =1 never compiles, =2 compiles at the first launch and waits for it.
  * MOTORPOOL_SOFT_CACHE names a directory that keeps compiled code.
  */
 #include "exec/tier2.h"
@@ -18,6 +18,7 @@
 #include "base/log.h"
 
 #define HOT_INSTRUCTIONS 1000000
+#define HOT_PER_OP	 40000 /* 0.3 ms of compiling, at 7 ns an instruction */
 #define MAX_OPS		 2000 /* about a second of compiling, which the end of the process must wait for */
 #define VARIANTS	 4
 
@@ -52,7 +53,7 @@ static struct {
 	uint64_t hot;
 	unsigned max_ops;
 	char cache[256], dump[200];
-	bool plain, quick;
+	bool plain, quick, hot_set, no_llvm;
 } all = {.once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER,
 	 .done = PTHREAD_COND_INITIALIZER, .last = &all.queue, .hot = HOT_INSTRUCTIONS, .max_ops = MAX_OPS};
 
@@ -62,9 +63,9 @@ static void settings_read(void)
 	const char *dump = getenv("MOTORPOOL_SOFT_TIER_DUMP"), *isa = getenv("MOTORPOOL_SOFT_ISA");
 	const char *cache = getenv("MOTORPOOL_SOFT_CACHE"), *ops = getenv("MOTORPOOL_SOFT_TIER_MAX");
 
-	all.tier = !tier || !strcmp(tier, "1") ? 1 : !strcmp(tier, "2") ? 2 : 0;
+	all.tier = tier && !strcmp(tier, "1") ? 1 : tier && !strcmp(tier, "2") ? 2 : 0;
 	if (hot && *hot >= '0' && *hot <= '9')
-		all.hot = strtoull(hot, NULL, 10);
+		all.hot = strtoull(hot, NULL, 10), all.hot_set = true;
 	if (ops && atoi(ops) > 0)
 		all.max_ops = (unsigned)atoi(ops);
 	if (dump && *dump && strlen(dump) < sizeof(all.dump))
@@ -139,6 +140,8 @@ static void variant_make(struct variant *v)
 	if (!code)
 		mp_log(all.tier == 2 ? MP_LOG_WARN : MP_LOG_INFO, "exec", "tier", "kernel=%s stays in the first tier: %s",
 		       k->info.name, why);
+	if (!code && !mp_jit_llvm())
+		__atomic_store_n(&all.no_llvm, true, __ATOMIC_RELAXED);
 	pthread_mutex_lock(&all.lock);
 	v->code = code;
 	__atomic_store_n(&v->state, code ? READY : FAILED, __ATOMIC_RELEASE);
@@ -161,6 +164,7 @@ static void *compiler(void *arg)
 {
 	(void)arg;
 	pthread_setname_np(pthread_self(), "mp-jit");
+	fault_thread_init(); /* a compiler that breaks down ends neither the process nor this thread */
 	pthread_mutex_lock(&all.lock);
 	for (;;) {
 		struct variant *v = all.ending ? NULL : all.queue;
@@ -225,6 +229,8 @@ static void enqueue(struct variant *v)
 		sigset_t none, old;
 		/* the thread lives as long as the process: nothing of a program's waits for it */
 		sigfillset(&none);
+		sigdelset(&none, SIGSEGV); /* a blocked fault ends the process */
+		sigdelset(&none, SIGBUS);
 		pthread_sigmask(SIG_SETMASK, &none, &old);
 		if (pthread_create(&all.thread, NULL, compiler, NULL))
 			v->state = FAILED;
@@ -240,6 +246,20 @@ static void enqueue(struct variant *v)
 	*all.last = v;
 	all.last = &v->next;
 	pthread_cond_signal(&all.work);
+}
+
+/* Interpreted warp instructions that cost as much as compiling the kernel. */
+static uint64_t hot(const struct mp_exec_kernel *k)
+{
+	uint64_t own = k->program->codes[0].nops * (uint64_t)HOT_PER_OP;
+
+	return all.hot_set || own < all.hot ? all.hot : own;
+}
+
+/* No kernel can become code: it has been tried. */
+static bool absent(void)
+{
+	return !all.cache[0] && __atomic_load_n(&all.no_llvm, __ATOMIC_RELAXED);
 }
 
 struct mp_jit_code *tier2_code(struct mp_exec_kernel *k, const uint32_t block[3], bool launching)
@@ -263,7 +283,7 @@ struct mp_jit_code *tier2_code(struct mp_exec_kernel *k, const uint32_t block[3]
 		return v->code;
 	if (s == FAILED || (s == QUEUED && tier != 2))
 		return NULL;
-	if (tier != 2 && __atomic_load_n(&t->instructions, __ATOMIC_RELAXED) < all.hot)
+	if (tier != 2 && (__atomic_load_n(&t->instructions, __ATOMIC_RELAXED) < hot(k) || absent()))
 		return NULL;
 	if (tier == 2 && !launching)
 		return NULL;

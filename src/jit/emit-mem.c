@@ -237,7 +237,8 @@ static struct val widen(struct access *a, struct val v, bool vec)
 {
 	if (a->bits == a->reg)
 		return v;
-	return ins(a->e, "%s %s %s to %s", (a->o->ext[2] != 0) != SEEDED(LOAD_SIGN) ? "sext" : "zext", ity(a->bits, vec), v.s, ity(a->reg, vec));
+	return ins(a->e, "%s %s %s to %s", (a->o->ext[2] != 0) != SEEDED(LOAD_SIGN) ? "sext" : "zext", ity(a->bits, vec),
+		   v.s, ity(a->reg, vec));
 }
 
 /* Vectors of one group each to one of 32 lanes. */

@@ -19,6 +19,11 @@ struct pure {
 	const char *t, *b; /* integer type of the operation's width; i1 */
 };
 
+static const char *bools(bool vec)
+{
+	return !vec ? "i1" : emit_width == PART_LANES ? "<8 x i1>" : "<32 x i1>";
+}
+
 static struct val src(struct pure *u, uint32_t slot, unsigned bits)
 {
 	return u->vec ? rd_vec(u->e, slot, bits, false) : rd_scalar(u->e, slot, bits, u->g, false);
@@ -458,8 +463,8 @@ static struct val conversion(struct pure *u)
 	switch (u->n->code) {
 	case N_ITOF:
 		v = src(u, o->a, 32);
-		v = ins(u->e, "%s %s %s to %s", u->n->flags & NF_SIGNED && !SEEDED(FROM_INT_SIGN) ? "sitofp" : "uitofp", ity(32, u->vec), v.s,
-			fty(bits, u->vec));
+		v = ins(u->e, "%s %s %s to %s", u->n->flags & NF_SIGNED && !SEEDED(FROM_INT_SIGN) ? "sitofp" : "uitofp",
+			ity(32, u->vec), v.s, fty(bits, u->vec));
 		return fbits(u, bits, v);
 	case N_FTOI: { /* saturating; NaN gives 0, of a double INT_MIN */
 		struct val nan;
@@ -495,7 +500,7 @@ static struct val conversion(struct pure *u)
 struct val emit_pure(struct emit *e, const struct mp_jit_op *o, const struct nat *n, bool vec, unsigned g)
 {
 	struct pure u = {.e = e, .o = o, .n = n, .vec = vec, .g = g, .bits = n->bits, .t = ity(n->bits, vec),
-			 .b = vec ? emit_width == PART_LANES ? "<8 x i1>" : "<32 x i1>" : "i1"};
+			 .b = bools(vec)};
 	unsigned b = n->bits;
 	struct val x, y, c;
 
@@ -641,7 +646,7 @@ static void compare(struct emit *e, const struct mp_jit_op *o, const struct nat 
 					"une", "ult", "ule", "ugt", "uge", "ord", "uno"};
 	static const char *const s[] = {"eq", "ne", "slt", "sle", "sgt", "sge"};
 	static const char *const w[] = {"eq", "ne", "ult", "ule", "ugt", "uge"};
-	struct pure u = {.e = e, .o = o, .n = n, .vec = vec, .bits = n->bits, .b = vec ? emit_width == PART_LANES ? "<8 x i1>" : "<32 x i1>" : "i1"};
+	struct pure u = {.e = e, .o = o, .n = n, .vec = vec, .bits = n->bits, .b = bools(vec)};
 	struct val p, q, c;
 	unsigned i;
 

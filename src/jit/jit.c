@@ -38,8 +38,15 @@ const char *mp_jit_seed(unsigned n)
 #undef X
 	};
 
+	if (n == MP_JIT_SEED_BREAKDOWN)
+		return mp_jit_seeded = SEED_BREAKDOWN, "BREAKDOWN";
 	mp_jit_seeded = n < SEED_COUNT ? (enum mp_jit_seed)n : SEED_NONE;
 	return n < SEED_COUNT ? names[n] : NULL;
+}
+
+sigjmp_buf *mp_jit_guard(void)
+{
+	return llvm_guard();
 }
 
 static char *make(const struct mp_jit_kernel *k, const struct mp_jit_options *o, size_t *len, bool *ret_waits,
@@ -60,7 +67,7 @@ static char *make(const struct mp_jit_kernel *k, const struct mp_jit_options *o,
 	mp_buf_init(&text, 1u << 29);
 	mp_jit_seed_met = 0;
 	if (plan_make(&p, k, o->group, why, why_size) && (p.eager = o->quick, true) && emit_kernel(&p, &text, why, why_size)) {
-		if (mp_jit_seeded && !mp_jit_seed_met) {
+		if (mp_jit_seeded && mp_jit_seeded < SEED_COUNT && !mp_jit_seed_met) {
 			snprintf(why, why_size, "nothing in it that could err");
 			goto out;
 		}

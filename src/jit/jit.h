@@ -20,6 +20,7 @@
 #ifndef MP_JIT_H
 #define MP_JIT_H
 
+#include <setjmp.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -172,10 +173,17 @@ void mp_jit_code_free(struct mp_jit_code *own_code);
 mp_jit_fn mp_jit_code_entry(const struct mp_jit_code *c);
 const struct mp_jit_traits *mp_jit_code_traits(const struct mp_jit_code *c);
 /*
+ * For who handles faults: where this thread goes on, by siglongjmp with a value
+ * other than 0, when it faults within LLVM; NULL when LLVM is not at work in it.
+ * LLVM is not used again after that.
+ */
+sigjmp_buf *mp_jit_guard(void);
+/*
  * For tests of a test: from now on the emitter errs in way n (1 and up), 0 in
  * none; kernels that it would not err in are refused.  The way's name; NULL
- * when there are not that many.
+ * when there are not that many.  MP_JIT_SEED_BREAKDOWN: the compiler faults.
  */
+#define MP_JIT_SEED_BREAKDOWN 1000
 const char *mp_jit_seed(unsigned n);
 /* The version of the libLLVM that was loaded, or NULL when there is none. Loads it. */
 const char *mp_jit_llvm(void);

@@ -27,7 +27,8 @@ enum mp_jit_seed {
 #define X(name) SEED_##name,
 	MP_JIT_SEEDS(X)
 #undef X
-	SEED_COUNT
+	SEED_COUNT,
+	SEED_BREAKDOWN, /* not of the emitter: LLVM faults */
 };
 
 extern enum mp_jit_seed mp_jit_seeded;
