@@ -123,13 +123,15 @@ int mp_account_create(const char *path, unsigned n, const uint64_t *limits,
 {
 	pthread_mutexattr_t attr;
 	struct mp_account *a;
-	int fd;
+	int fd, e;
 
 	assert(n && n <= MP_ACCOUNT_DEVICES);
 	fd = file_create(path);
 	if (fd < 0)
 		return -1;
-	if (ftruncate(fd, sizeof(*a)) < 0)
+	/* With its blocks: a hole that the disk has no room for kills who writes to it. */
+	errno = posix_fallocate(fd, 0, sizeof(*a));
+	if (errno)
 		goto fail;
 	a = mmap(NULL, sizeof(*a), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (a == MAP_FAILED)
@@ -147,7 +149,10 @@ int mp_account_create(const char *path, unsigned n, const uint64_t *limits,
 	*ret_fd = fd;
 	return 0;
 fail:
+	e = errno;
 	close(fd);
+	unlink(path);
+	errno = e;
 	return -1;
 }
 

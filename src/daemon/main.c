@@ -82,7 +82,9 @@ static int mortals_forget(struct mp_store *store, struct mp_fail *f)
 		rc |= mp_store_commit(store, NULL, 0, &c, 1, NULL);
 	}
 	json_decref(keys);
-	return rc ? mp_fail_set(f, MP_CODE_CONFIG, "the store cannot be written") : 0;
+	return rc ? mp_fail_set(f, MP_CODE_CONFIG, "the store cannot be written; the log says why: a full disk, or "
+						   "its permissions")
+		  : 0;
 }
 
 /* The store that was configured, else the one that this server joined or moved to, else its own file. */

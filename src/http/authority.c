@@ -168,7 +168,8 @@ int mp_http_days_left(const char *dir)
 	X509 *c = cert_read(dir, "server.crt");
 	int days = 0, seconds;
 
-	if (c)
+	/* One that begins later is none now: the clock was ahead when it was made. */
+	if (c && X509_cmp_current_time(X509_get0_notBefore(c)) < 0)
 		ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(c));
 	X509_free(c);
 	return days;

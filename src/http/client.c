@@ -21,6 +21,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+/* X509_V_ERR_* of OpenSSL, which is not ours to include here. */
+#define NOT_YET_VALID 9
+#define HAS_EXPIRED   10
+
 #define ANSWER_MAX (64u << 20)
 #define EVENT_MAX  (4u << 20)
 
@@ -112,8 +116,14 @@ static enum mp_http_outcome outcome_of(CURLcode rc)
 static void fail_say(struct mp_http_client *c, CURLcode rc, struct mp_fail *f)
 {
 	const char *why = c->error[0] ? c->error : curl_easy_strerror(rc);
+	long verify = 0;
 
-	if (outcome_of(rc) == MP_HTTP_UNTRUSTED)
+	curl_easy_getinfo(c->curl, CURLINFO_SSL_VERIFYRESULT, &verify);
+	if (outcome_of(rc) == MP_HTTP_UNTRUSTED && (verify == NOT_YET_VALID || verify == HAS_EXPIRED))
+		mp_fail_set(f, 0, "by this machine's clock the certificate of %s %s; compare the clocks of both, "
+				  "and run a time service", c->address,
+			    verify == HAS_EXPIRED ? "has expired" : "is not valid yet");
+	else if (outcome_of(rc) == MP_HTTP_UNTRUSTED)
 		mp_fail_set(f, 0, "%s is not a server of this pool: its certificate does not match "
 				  "%s (%s)", c->address, c->ca_file ? c->ca_file : "its name", why);
 	else

@@ -252,7 +252,7 @@ static bool server_good(const struct mp_pair *p, const struct mp_pair *ca, const
 	unsigned i;
 	time_t soon = time(NULL) + 30 * DAY;
 
-	if (X509_verify(p->cert, ca->key) != 1 ||
+	if (X509_verify(p->cert, ca->key) != 1 || X509_cmp_current_time(X509_get0_notBefore(p->cert)) > 0 ||
 	    X509_cmp_time(X509_get0_notAfter(p->cert), &soon) <= 0)
 		return false;
 	for (i = 0; i < n; i++)

@@ -110,6 +110,26 @@ static void check_worker(struct mp_pool *p, struct finding *f)
 	say(f, good ? GRADE_OK : GRADE_FAIL, "%s %s", p->worker, good ? "can be started" : strerror(errno));
 }
 
+#define FULL (256u << 10) /* what SQLite and an account may need for one more lease */
+
+bool mp_disk_full(struct mp_pool *p)
+{
+	struct statvfs v;
+
+	return statvfs(p->state_dir, &v) == 0 && (uint64_t)v.f_bavail * v.f_frsize < FULL;
+}
+
+int mp_disk_refuse(struct mp_pool *p, struct mp_fail *f)
+{
+	return mp_fail_set(f, MP_CODE_FAILED, "the disk of the server %s is full, so nothing new is given; running "
+					      "programs are not touched; free space under %s", p->name, p->state_dir);
+}
+
+int mp_store_refuse(struct mp_pool *p, struct mp_fail *f)
+{
+	return !p->shared && mp_disk_full(p) ? mp_disk_refuse(p, f) : mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+}
+
 static void check_disk(struct mp_pool *p, struct finding *f)
 {
 	struct statvfs v;

@@ -525,7 +525,7 @@ int mp_lease_away(struct mp_pool *p, const char *id, const char *secret, bool ma
 		mp_fail_set(f, MP_CODE_FORBIDDEN, "the lease %s can be ended with its secret, or by an "
 						  "operator", id);
 	} else {
-		mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+		mp_store_refuse(p, f);
 	}
 	json_decref(a.record);
 	return rc ? -1 : 0;
@@ -640,7 +640,7 @@ int mp_server_drain(struct mp_pool *p, const char *name, bool drain, struct mp_f
 	if (!strcmp(name, p->name) && (drain || !rc))
 		p->draining = drain;
 	pthread_mutex_unlock(&p->lock);
-	return rc ? mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM) : 0;
+	return rc ? mp_store_refuse(p, f) : 0;
 }
 
 int mp_server_remove(struct mp_pool *p, const char *name, struct mp_fail *f)
@@ -679,7 +679,7 @@ int mp_server_remove(struct mp_pool *p, const char *name, struct mp_fail *f)
 		json_object_set_new(r.now, key, json_string(""));
 		snprintf(prefix, sizeof(prefix), "/drain/%.64s", name);
 		json_object_set_new(r.now, prefix, json_string(""));
-		rc = repair_commit(&r) ? mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM) : 0;
+		rc = repair_commit(&r) ? mp_store_refuse(p, f) : 0;
 	}
 	json_object_foreach(r.now, k, v)
 		mp_log(MP_LOG_DEBUG, "pool", "removed", "key=%s", k);
@@ -709,5 +709,5 @@ int mp_device_enable(struct mp_pool *p, const char *uuid, bool enable, struct mp
 	mp_peers_free(&all);
 	if (rc > 0)
 		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no device %.64s: 'motorpool list' has their UUIDs", uuid);
-	return rc ? mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM) : 0;
+	return rc ? mp_store_refuse(p, f) : 0;
 }

@@ -270,8 +270,9 @@ static int account_make(struct mp_pool *p, struct lease *l, struct mp_fail *f)
 		limits[i] = l->slice[i].bytes;
 	account_path(p, l, path, sizeof(path));
 	if (mp_account_create(path, l->n, limits, &l->account, &l->account_fd) < 0)
-		return mp_fail_set(f, MP_CODE_FAILED, "the server cannot write %s: %s", path,
-				   strerror(errno));
+		return errno == ENOSPC || errno == EDQUOT
+			       ? mp_disk_refuse(p, f)
+			       : mp_fail_set(f, MP_CODE_FAILED, "the server cannot write %s: %s", path, strerror(errno));
 	return 0;
 }
 
@@ -350,7 +351,7 @@ static int grant_allowed(struct mp_pool *p, const struct mp_lease_request *q, st
 	if (!p->ndevices)
 		return mp_fail_set(f, MP_CODE_NEVER, "the server %s has no devices", p->name);
 	if (!mp_store_writable(p->store))
-		return mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+		return mp_store_refuse(p, f);
 	if (p->frozen)
 		return mp_fail_set(f, MP_CODE_BUSY, "nothing is given now: %s", p->frozen);
 	if (p->draining)
@@ -405,7 +406,7 @@ static struct lease *grant_locked(struct mp_pool *p, const struct mp_lease_reque
 		account_remove(p, l);
 		lease_free(l);
 		if (rc != MP_LIMIT_OVER)
-			mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+			mp_store_refuse(p, f);
 		return NULL;
 	}
 	lease_charge(p, l);

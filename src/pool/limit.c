@@ -113,14 +113,14 @@ static int check_one(struct mp_pool *p, const char *whose, int64_t limit, const 
 	if (limit < 0)
 		return 0;
 	if (mp_store_list(p->store, prefix, sum_add, &sum) < 0)
-		return mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+		return mp_store_refuse(p, f);
 	if (sum + cost <= limit)
 		return 0;
 	/* Before anyone is refused: what was released on another server a moment ago may not be seen yet. */
 	sum = 0;
 	if (mp_store_sync(p->store, prefix) < 0 ||
 	    mp_store_list(p->store, prefix, sum_add, &sum) < 0)
-		return mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+		return mp_store_refuse(p, f);
 	if (sum + cost <= limit)
 		return 0;
 	return mp_fail_set(f, MP_CODE_LIMIT, "over the limit of %s: %s of %s devices in use, and %s "
@@ -201,7 +201,7 @@ int mp_limit_enter_locked(struct mp_pool *p, const struct lease *l, const char *
 	for (i = 0; i < 64 && rc == MP_STORE_CONFLICT; i++)
 		rc = enter_once(p, l, lease_key, record, f);
 	if (rc == MP_LIMIT_OVER)
-		return f->code == MP_CODE_QUORUM ? -1 : MP_LIMIT_OVER;
+		return f->code == MP_CODE_LIMIT ? MP_LIMIT_OVER : -1;
 	return rc == MP_STORE_OK ? 0 : -1;
 }
 
@@ -262,7 +262,7 @@ int mp_limit_set(struct mp_pool *p, const char *who, const char *what, int64_t v
 		l->idle_s = mp_limit_idle_locked(p, l->client);
 	pthread_mutex_unlock(&p->lock);
 	if (rc)
-		return mp_fail_set(f, MP_CODE_QUORUM, "the pool's store cannot be written now");
+		return mp_store_refuse(p, f);
 	mp_log(MP_LOG_INFO, "pool", "limit", "who=%s %s=%lld", who, what, (long long)value);
 	return 0;
 }

@@ -222,7 +222,7 @@ int mp_line_enter(struct mp_pool *p, const struct mp_lease_request *q, unsigned 
 	if (rc) {
 		free(w->record);
 		free(w);
-		return mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+		return mp_store_refuse(p, f);
 	}
 	pthread_mutex_lock(&p->lock);
 	if (door->gone) {

@@ -147,7 +147,7 @@ static int move(struct mp_pool *p, struct mp_store *to, const char *url, struct 
 	int round, n = 1, rc = -1;
 
 	if (frozen_set(p->store, "the pool's store is being moved"))
-		return mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+		return mp_store_refuse(p, f);
 	for (round = 0; round < ROUNDS && n > 0; round++)
 		n = copy_once(p->store, to);
 	if (n < 0)
@@ -159,7 +159,7 @@ static int move(struct mp_pool *p, struct mp_store *to, const char *url, struct 
 	else
 		rc = url_write(p->state_dir, url, f);
 	if (!rc && mp_store_put(p->store, "/moved", url))
-		rc = mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+		rc = mp_store_refuse(p, f);
 	if (rc) {
 		frozen_set(p->store, NULL);
 		return -1;

@@ -331,7 +331,7 @@ json_t *mp_pool_offers(struct mp_pool *p, const struct mp_lease_request *q, stru
 	json_t *list = NULL;
 
 	if (!mp_store_writable(p->store)) {
-		mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+		mp_store_refuse(p, f);
 		return NULL;
 	}
 	if (mp_peers_load(p, &all) < 0 || !(good = calloc(all.n + 1, sizeof(*good)))) {

@@ -91,7 +91,7 @@ int mp_setting_set(struct mp_pool *p, const char *name, const char *value, struc
 				   r->words ? r->words : "a time like 5m", value ? value : "");
 	snprintf(key, sizeof(key), "/settings/%s", name);
 	if (mp_store_commit(p->store, NULL, 0, &c, 1, NULL))
-		return mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+		return mp_store_refuse(p, f);
 	mp_log(MP_LOG_INFO, "pool", "setting", "name=%s value=%s", name, value);
 	return 0;
 }

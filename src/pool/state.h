@@ -191,6 +191,11 @@ char *mp_lease_record_locked(struct mp_pool *p, const struct lease *l);
 int mp_pool_refresh_locked(struct mp_pool *p, uint64_t now);
 void mp_lease_strays_end(struct mp_pool *p);
 
+/* Says why the store cannot be written: no majority, or this server's disk is full. Always -1. */
+int mp_store_refuse(struct mp_pool *p, struct mp_fail *f);
+bool mp_disk_full(struct mp_pool *p);
+int mp_disk_refuse(struct mp_pool *p, struct mp_fail *f);
+
 /* line.c */
 /* Is somebody ahead of this request? -1 with MP_CODE_BUSY. */
 int mp_line_yield_locked(struct mp_pool *p, const struct mp_lease_request *q, struct mp_fail *f);

@@ -144,7 +144,7 @@ int mp_token_create(struct mp_pool *p, const char *client, enum mp_role role, un
 	rc = token_put(p, id, j, 0);
 	json_decref(j);
 	if (rc)
-		return mp_fail_set(f, MP_CODE_QUORUM, "the token cannot be stored now");
+		return mp_store_refuse(p, f);
 	snprintf(ret_text, MP_TOKEN_TEXT, "mpt_%s_%s", id, secret);
 	OPENSSL_cleanse(secret, sizeof(secret));
 	mp_log(MP_LOG_INFO, "pool", "token-created", "id=%s client=%s role=%s", id, client,
@@ -165,7 +165,7 @@ int mp_join_create(struct mp_pool *p, int64_t lifetime_s, char ret_text[MP_JOIN_
 	snprintf(key, sizeof(key), "/joins/%s", id);
 	snprintf(value, sizeof(value), "%lld %s", (long long)time(NULL) + (lifetime_s ? lifetime_s : 3600), hex);
 	if (mp_store_commit(p->store, NULL, 0, &c, 1, NULL))
-		return mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+		return mp_store_refuse(p, f);
 	snprintf(ret_text, MP_JOIN_TEXT, "mpj_%s_%s", id, secret);
 	OPENSSL_cleanse(secret, sizeof(secret));
 	return 0;
@@ -205,7 +205,7 @@ int mp_join_redeem(struct mp_pool *p, const char *text, const char *name, struct
 	case MP_STORE_CONFLICT:
 		return mp_fail_set(f, MP_CODE_CONFIG, "the pool has a server of the name %s already: give "
 						      "this one its own --name", name);
-	default: return mp_fail_set(f, MP_CODE_QUORUM, MP_NO_QUORUM);
+	default: return mp_store_refuse(p, f);
 	}
 }
 
@@ -268,7 +268,7 @@ int mp_client_disable(struct mp_pool *p, const char *client, bool disable, struc
 		return mp_fail_set(f, MP_CODE_NOT_FOUND, "there is no client '%.64s'", client);
 	snprintf(key, sizeof(key), "/clients/%s", client);
 	if (mp_store_commit(p->store, NULL, 0, &c, 1, NULL))
-		return mp_fail_set(f, MP_CODE_QUORUM, "the pool's store cannot be written now");
+		return mp_store_refuse(p, f);
 	return 0;
 }
 
@@ -370,7 +370,7 @@ int mp_token_change(struct mp_pool *p, const char *id, const char *verb, int64_t
 	rc = token_put(p, id, j, revision);
 	json_decref(j);
 	if (rc)
-		return mp_fail_set(f, MP_CODE_QUORUM, "the token %s cannot be changed now", id);
+		return mp_store_refuse(p, f);
 	mp_log(MP_LOG_INFO, "pool", "token-changed", "id=%s verb=%s", id, verb);
 	if (!strcmp(verb, "revoke"))
 		mp_lease_end_token(p, id);

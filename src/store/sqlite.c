@@ -13,6 +13,7 @@
 
 #include <pthread.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -146,6 +147,7 @@ static int sqlite_commit(struct mp_store *store, const struct mp_store_guard *gu
 			 int64_t *ret_revision)
 {
 	struct sqlite *s = sqlite_of(store);
+	char why[160];
 	int rc = -1;
 
 	pthread_mutex_lock(&s->lock);
@@ -154,14 +156,17 @@ static int sqlite_commit(struct mp_store *store, const struct mp_store_guard *gu
 		if (rc == MP_STORE_OK &&
 		    sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
 			rc = -1;
+		/* Undoing, which some errors have done already, has a word of its own. */
+		snprintf(why, sizeof(why), "%s", sqlite3_errmsg(s->db));
 		if (rc != MP_STORE_OK)
 			sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
 		else if (s->made)
 			s->made(s->made_arg, changes, nchanges, *ret_revision);
+	} else {
+		snprintf(why, sizeof(why), "%s", sqlite3_errmsg(s->db));
 	}
 	if (rc < 0)
-		mp_log(MP_LOG_ERROR, "store", "commit-failed", "why=\"%s\"",
-		       sqlite3_errmsg(s->db));
+		mp_log(MP_LOG_ERROR, "store", "commit-failed", "why=\"%s\"", why);
 	pthread_mutex_unlock(&s->lock);
 	if (rc == MP_STORE_OK && s->changed)
 		s->changed(s->changed_arg);
