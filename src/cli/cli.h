@@ -16,7 +16,7 @@ struct mp_cli {
 	const char *bundle, *server;
 	const char *filters[32];
 	unsigned nfilters;
-	bool json, no_headers;
+	bool json, no_headers, watch;
 	/* run */
 	unsigned n;
 	uint32_t fraction;
@@ -97,6 +97,7 @@ int mp_cli_audit(struct mp_cli *c);
 int mp_cli_limit_list(struct mp_cli *c);
 int mp_cli_limit_set(struct mp_cli *c);
 int mp_cli_limit_clear(struct mp_cli *c);
+int mp_cli_client_list(struct mp_cli *c);
 int mp_cli_client_change(struct mp_cli *c);
 int mp_cli_list(struct mp_cli *c);
 int mp_cli_smi(struct mp_cli *c);
@@ -106,6 +107,7 @@ int mp_cli_lease_list(struct mp_cli *c);
 int mp_cli_lease_show(struct mp_cli *c);
 int mp_cli_lease_kill(struct mp_cli *c);
 int mp_cli_token_list(struct mp_cli *c);
+int mp_cli_token_show(struct mp_cli *c);
 int mp_cli_token_create(struct mp_cli *c);
 int mp_cli_token_reissue(struct mp_cli *c);
 int mp_cli_token_change(struct mp_cli *c);

@@ -59,6 +59,14 @@ static json_t *passphrase_body(const struct mp_cli *c, struct mp_fail *f)
 	return body;
 }
 
+static int print_own(json_t *own_j)
+{
+	int rc = mp_cli_print_json(own_j);
+
+	json_decref(own_j);
+	return rc;
+}
+
 int mp_cli_backup(struct mp_cli *c)
 {
 	struct mp_fail f = {0};
@@ -74,6 +82,10 @@ int mp_cli_backup(struct mp_cli *c)
 	text = json_dumps(j, JSON_INDENT(1) | JSON_SORT_KEYS);
 	if (!text || text_write(c->argv[0], text, &f) < 0)
 		rc = mp_cli_fail(&f);
+	else if (c->json)
+		rc = print_own(json_pack("{s:s, s:I, s:b}", "file", c->argv[0], "keys",
+					 (json_int_t)json_object_size(json_object_get(j, "keys")), "authority_key",
+					 json_object_get(j, "authority_key") != NULL));
 	else
 		printf("%zu keys in %s%s\n", json_object_size(json_object_get(j, "keys")), c->argv[0],
 		       json_object_get(j, "authority_key") ? ", and the authority's key under the passphrase" : "");
@@ -131,7 +143,10 @@ int mp_cli_restore(struct mp_cli *c)
 		rc = portion_send(c, body, sums);
 	else
 		json_decref(body);
-	if (!rc)
+	if (!rc && c->json)
+		rc = print_own(json_pack("{s:I, s:I, s:I}", "restored", (json_int_t)sums[0], "kept_revoked",
+					 (json_int_t)sums[1], "not_understood", (json_int_t)sums[2]));
+	else if (!rc)
 		printf("%lld keys restored, %lld tokens stay revoked, %lld keys not understood\n", sums[0], sums[1],
 		       sums[2]);
 	json_decref(all);
@@ -263,6 +278,8 @@ int mp_cli_support_bundle(struct mp_cli *c)
 	json_array_foreach(json_object_get(pool, "servers"), i, s)
 		server_put(c, dir, s);
 	json_decref(pool);
+	if (c->json)
+		return print_own(json_pack("{s:s}", "directory", dir));
 	printf("%s: no secrets are in it, names of users, hosts and programs are\n", dir);
 	return 0;
 }

@@ -71,7 +71,7 @@ static int put(struct mp_cli *c, json_t *own_body)
 	int rc;
 
 	snprintf(path, sizeof(path), "/v1/limits/%.63s", c->argv[0]);
-	j = mp_cli_call(c, "PUT", path, own_body, &rc);
+	j = mp_cli_ask(c, "PUT", path, own_body, &rc);
 	json_decref(j);
 	return rc;
 }
@@ -113,6 +113,38 @@ int mp_cli_limit_clear(struct mp_cli *c)
 	return put(c, body);
 }
 
+int mp_cli_client_list(struct mp_cli *c)
+{
+	static const char *const names[] = {"CLIENT", "STATE", "TOKENS", "LEASES", "IN-USE", "LIMIT", "IDLE"};
+	struct mp_table *t;
+	json_t *j, *r;
+	size_t i;
+	int rc;
+
+	j = mp_cli_ask(c, "GET", "/v1/clients", NULL, &rc);
+	if (!j)
+		return rc;
+	t = mp_table_titled(names, MP_ARRAY_LEN(names));
+	json_array_foreach(json_object_get(j, "clients"), i, r) {
+		mp_table_cell(t, "%s", mp_cli_text(r, "client"));
+		mp_table_cell(t, "%s", mp_cli_text(r, "state"));
+		mp_table_cell(t, "%lld", mp_cli_number(r, "tokens"));
+		mp_table_cell(t, "%lld", mp_cli_number(r, "leases"));
+		mp_table_cell(t, "%g", (double)mp_cli_number(r, "in_use_millionths") / 1e6);
+		if (json_is_integer(json_object_get(r, "limit_millionths")))
+			mp_table_cell(t, "%g", (double)mp_cli_number(r, "limit_millionths") / 1e6);
+		else
+			mp_table_cell(t, "-");
+		if (json_is_integer(json_object_get(r, "idle_s")))
+			mp_table_cell(t, "%lld s", mp_cli_number(r, "idle_s"));
+		else
+			mp_table_cell(t, "-");
+	}
+	mp_table_print(t, c->no_headers);
+	json_decref(j);
+	return 0;
+}
+
 int mp_cli_client_change(struct mp_cli *c)
 {
 	char path[160];
@@ -120,7 +152,7 @@ int mp_cli_client_change(struct mp_cli *c)
 	int rc;
 
 	snprintf(path, sizeof(path), "/v1/clients/%.63s/%s", c->argv[0], c->role);
-	j = mp_cli_call(c, "POST", path, NULL, &rc);
+	j = mp_cli_ask(c, "POST", path, NULL, &rc);
 	json_decref(j);
 	return rc;
 }

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 const struct mp_option_row mp_options[] = {
 	{O_DEVICES, 'n', "devices", "N", "number of devices (1)"},
@@ -39,6 +41,7 @@ const struct mp_option_row mp_options[] = {
 	{O_BUNDLE, 0, "bundle", "DIR", "token bundle: ca.crt, token, servers (~/.config/motorpool)"},
 	{O_JSON, 0, "json", NULL, "print JSON"},
 	{O_NO_HEADERS, 0, "no-headers", NULL, "no line of column names"},
+	{O_WATCH, 'w', "watch", NULL, "again every two seconds, until it is interrupted"},
 	{O_HELP, 'h', "help", NULL, "this text"},
 };
 
@@ -55,12 +58,14 @@ const struct mp_command mp_commands[] = {
 	{"use", "[--] PROGRAM [ARG]...", "run a program on a requested lease", mp_cli_use,
 	 COMMON | BIT(O_NAME), 1, -1},
 	{"client", "[--] PROGRAM [ARG]...", "the same as use", mp_cli_use, COMMON | BIT(O_NAME), 1, -1},
-	{"release", "", "end a requested lease", mp_cli_release, COMMON | BIT(O_NAME), 0, 0},
+	{"release", "", "end a requested lease", mp_cli_release,
+	 COMMON | BIT(O_NAME) | BIT(O_JSON), 0, 0},
 	{"list", "", "servers, devices and what is free", mp_cli_list,
-	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
-	{"smi", "", "devices and the programs on them, as a box", mp_cli_smi, COMMON | BIT(O_JSON), 0, 0},
+	 COMMON | BIT(O_WATCH) | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
+	{"smi", "", "devices and the programs on them, as a box", mp_cli_smi,
+	 COMMON | BIT(O_WATCH) | BIT(O_JSON), 0, 0},
 	{"lease list", "", "leases of the pool", mp_cli_lease_list,
-	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
+	 COMMON | BIT(O_WATCH) | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"lease show", "LEASE", "one lease", mp_cli_lease_show, COMMON | BIT(O_JSON), 1, 1},
 	{"lease kill", "LEASE", "end a lease and the use of its devices", mp_cli_lease_kill,
 	 COMMON | BIT(O_JSON), 1, 1},
@@ -85,30 +90,33 @@ const struct mp_command mp_commands[] = {
 	{"store migrate", "URL", "move the pool's state, from a file to etcd://HOST:PORT,...", mp_cli_store_migrate,
 	 COMMON | BIT(O_JSON), 1, 1},
 	{"backup", "FILE", "write what administrators have set to a new file", mp_cli_backup,
-	 COMMON | BIT(O_PASSPHRASE), 1, 1},
+	 COMMON | BIT(O_PASSPHRASE) | BIT(O_JSON), 1, 1},
 	{"restore", "FILE", "put a backup back; nothing that was revoked revives", mp_cli_restore,
-	 COMMON | BIT(O_PASSPHRASE), 1, 1},
+	 COMMON | BIT(O_PASSPHRASE) | BIT(O_JSON), 1, 1},
 	{"logs", "SERVER", "the last lines of a server's log", mp_cli_logs, COMMON | BIT(O_JSON), 1, 1},
 	{"support-bundle", "", "a directory with what helps to find a fault, without secrets", mp_cli_support_bundle,
-	 COMMON | BIT(O_OUTPUT), 0, 0},
+	 COMMON | BIT(O_OUTPUT) | BIT(O_JSON), 0, 0},
 	{"netperf", "", "latency and bandwidth between here and the servers", mp_cli_netperf,
 	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"limit list", "", "limits, and what clients hold", mp_cli_limit_list,
 	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"limit set", "default|pool|CLIENT [DEVICES]", "how many devices at once, and how long idle",
-	 mp_cli_limit_set, COMMON | BIT(O_IDLE), 1, 2},
+	 mp_cli_limit_set, COMMON | BIT(O_IDLE) | BIT(O_JSON), 1, 2},
 	{"limit clear", "default|pool|CLIENT", "no limits of its own any more", mp_cli_limit_clear,
-	 COMMON, 1, 1},
-	{"client disable", "CLIENT", "refuse all of a client's tokens", mp_cli_client_change, COMMON, 1, 1},
-	{"client enable", "CLIENT", "take a client's tokens again", mp_cli_client_change, COMMON, 1, 1},
+	 COMMON | BIT(O_JSON), 1, 1},
+	{"client list", "", "clients, their tokens, leases and limits", mp_cli_client_list,
+	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
+	{"client disable", "CLIENT", "refuse all of a client's tokens", mp_cli_client_change, COMMON | BIT(O_JSON), 1, 1},
+	{"client enable", "CLIENT", "take a client's tokens again", mp_cli_client_change, COMMON | BIT(O_JSON), 1, 1},
 	{"health", "", "named checks of client and server, with remedies", mp_cli_health,
 	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"stats", "", "GPU-hours by client, user, host or program", mp_cli_stats,
-	 COMMON | BIT(O_BY) | BIT(O_SINCE) | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
+	 COMMON | BIT(O_WATCH) | BIT(O_BY) | BIT(O_SINCE) | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"audit", "", "who changed what", mp_cli_audit,
 	 COMMON | BIT(O_SINCE) | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
 	{"token list", "", "tokens of the pool", mp_cli_token_list,
 	 COMMON | BIT(O_JSON) | BIT(O_NO_HEADERS), 0, 0},
+	{"token show", "TOKEN", "one token", mp_cli_token_show, COMMON | BIT(O_JSON), 1, 1},
 	{"token create", "", "make a token for a client", mp_cli_token_create,
 	 COMMON | BIT(O_CLIENT) | BIT(O_ROLE) | BIT(O_PRIORITY) | BIT(O_LIFETIME) | BIT(O_OUTPUT) | BIT(O_JSON), 0, 0},
 	{"token activate", "TOKEN", "let a token ask again", mp_cli_token_change,
@@ -212,6 +220,7 @@ static int option_take(struct mp_cli *c, const struct mp_option_row *o, const ch
 	case O_SINCE: good = mp_duration_parse(arg, &c->since_s); break;
 	case O_JSON: c->json = true; break;
 	case O_NO_HEADERS: c->no_headers = true; break;
+	case O_WATCH: c->watch = true; break;
 	case O_NEW: c->fresh = true; break;
 	case O_HELP: break;
 	}
@@ -282,6 +291,21 @@ static void bitfusion_take(char **argv)
 			argv[1] = (char *)(uintptr_t)words[i][1];
 }
 
+/* Again and again; the first failure ends it.  Only a terminal is cleared. */
+static int watch(const struct mp_command *cmd, struct mp_cli *c)
+{
+	const struct timespec pause = {.tv_sec = 2};
+	int rc;
+
+	do {
+		if (isatty(1))
+			fputs("\033[H\033[2J", stdout);
+		rc = cmd->run(c);
+		fflush(stdout);
+	} while (!rc && nanosleep(&pause, NULL) == 0);
+	return rc;
+}
+
 int main(int argc, char **argv)
 {
 	struct mp_cli c = {.n = 1, .timeout_s = 1800, .lost_exit = -1, .idle_s = -1, .overlap_s = 86400};
@@ -299,6 +323,8 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--version"))
 		argv[1] = "version";
 	cmd = command_find(argc, argv, &words);
+	if (!cmd && (argc < 3 || !strcmp(argv[2], "--help") || !strcmp(argv[2], "-h")) && mp_cli_help_noun(argv[1]))
+		return argc < 3 ? mp_code_row(MP_CODE_USAGE)->exit : 0;
 	if (!cmd) {
 		mp_fail_set(&f, MP_CODE_USAGE, "there is no command '%s'; see motorpool --help",
 			    argv[1]);
@@ -311,5 +337,7 @@ int main(int argc, char **argv)
 	if (cmd->run == mp_cli_token_change || cmd->run == mp_cli_client_change ||
 	    cmd->run == mp_cli_server_change || cmd->run == mp_cli_ca || cmd->run == mp_cli_device_change)
 		c.role = strchr(cmd->name, ' ') + 1;
-	return rc ? 0 : cmd->run(&c);
+	if (rc)
+		return 0;
+	return c.watch ? watch(cmd, &c) : cmd->run(&c);
 }

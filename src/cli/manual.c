@@ -50,6 +50,23 @@ void mp_cli_help(const struct mp_command *c)
 	}
 }
 
+bool mp_cli_help_noun(const char *noun)
+{
+	const struct mp_command *c;
+	size_t n = strlen(noun);
+	bool any = false;
+
+	for (c = mp_commands; c < mp_commands + mp_ncommands; c++) {
+		if (strncmp(c->name, noun, n) || c->name[n] != ' ')
+			continue;
+		if (!any)
+			printf("Usage: motorpool %s VERB [OPTION]... [ARGUMENT]...\n\n", noun);
+		printf("  %-18s %s\n", c->name, c->text);
+		any = true;
+	}
+	return any;
+}
+
 /* ---- Manual pages, man(7) ---- */
 
 /* A dash is a hyphen in roff unless it is told; a leading dot would be a request. */

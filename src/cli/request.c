@@ -201,6 +201,8 @@ int mp_cli_release(struct mp_cli *c)
 	} else {
 		/* Over already is as good as released. */
 		unlink(path);
+		if (c->json)
+			rc = mp_cli_print_json(answer);
 	}
 	json_decref(answer);
 	json_decref(s);

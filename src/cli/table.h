@@ -13,7 +13,8 @@
 enum mp_option_id {
 	O_DEVICES = 1, O_FRACTION, O_MEMORY, O_TIMEOUT, O_SERVER, O_BUNDLE, O_JSON, O_NO_HEADERS,
 	O_LOST_EXIT, O_NEW, O_FILTER, O_CLIENT, O_ROLE, O_LIFETIME, O_OUTPUT, O_NAME, O_TTL, O_LINGER,
-	O_PRINT_ENV, O_IDLE, O_BY, O_SINCE, O_OVERLAP, O_PRIORITY, O_PLACEMENT, O_PASSPHRASE, O_HELP
+	O_PRINT_ENV, O_IDLE, O_BY, O_SINCE, O_OVERLAP, O_PRIORITY, O_PLACEMENT, O_PASSPHRASE, O_WATCH,
+	O_HELP
 };
 #define BIT(o) (1ull << (o))
 
@@ -36,6 +37,8 @@ extern const size_t mp_noptions, mp_ncommands;
 
 /* NULL: of the whole command. */
 void mp_cli_help(const struct mp_command *c);
+/* The commands of a noun; false when there are none. */
+bool mp_cli_help_noun(const char *noun);
 int mp_cli_completion(struct mp_cli *c);
 int mp_cli_man(struct mp_cli *c);
 

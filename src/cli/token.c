@@ -48,6 +48,39 @@ int mp_cli_token_list(struct mp_cli *c)
 	return 0;
 }
 
+int mp_cli_token_show(struct mp_cli *c)
+{
+	static const char *const words[] = {"id", "client", "role", "state", "priority"};
+	struct mp_fail f = {0};
+	json_t *j, *t, *found = NULL;
+	char date[32];
+	size_t i;
+	int rc;
+
+	j = mp_cli_call(c, "GET", "/v1/tokens", NULL, &rc);
+	if (!j)
+		return rc;
+	json_array_foreach(json_object_get(j, "tokens"), i, t)
+		if (!strcmp(mp_cli_text(t, "id"), c->argv[0]))
+			found = t;
+	if (!found) {
+		mp_fail_set(&f, MP_CODE_NOT_FOUND, "there is no token %.64s: 'motorpool token list' has them", c->argv[0]);
+		rc = mp_cli_fail(&f);
+	} else if (c->json) {
+		rc = mp_cli_print_json(found);
+	} else {
+		for (i = 0; i < MP_ARRAY_LEN(words); i++)
+			if (*mp_cli_text(found, words[i]))
+				printf("%-10s %s\n", words[i], mp_cli_text(found, words[i]));
+		date_print(mp_cli_number(found, "created"), date);
+		printf("%-10s %s\n", "created", date);
+		date_print(mp_cli_number(found, "expires"), date);
+		printf("%-10s %s\n", "expires", date);
+	}
+	json_decref(j);
+	return rc;
+}
+
 static int file_put(const char *dir, const char *name, const char *text, mode_t mode)
 {
 	char path[4200];

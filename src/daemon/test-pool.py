@@ -129,9 +129,59 @@ def test_golden():
     golden("lease-list.txt", "lease", "list")
     golden("lease-show.json", "lease", "show", r.env["MOTORPOOL_LEASE"], "--json")
     golden("limit-list.json", "limit", "list", "--json")
+    golden("client-list.json", "client", "list", "--json")
+    golden("client-list.txt", "client", "list")
     r.end()
     within(1, lambda: free_mib() == 1024)
     golden("lease-list-empty.txt", "lease", "list")
+
+
+def shape(j):
+    """A JSON text's names and kinds of values; of a list its first."""
+    if isinstance(j, dict):
+        # Names that are data (clients, keys of a store) are one.
+        if any(re.search(r"[/ ]", k) for k in j):
+            return {"*": shape(next(iter(j.values())))}
+        return {k: shape(v) for k, v in j.items()}
+    if isinstance(j, list):
+        return [shape(j[0])] if j else []
+    return "null" if j is None else type(j).__name__
+
+
+def test_shapes():
+    """Every command that has --json has a shape that scripts rely on: src/cli/golden/shapes.json has them all."""
+    motorpool("request", "-p", "0.25", XDG_RUNTIME_DIR=str(root))
+    made = json.loads(motorpool("token", "create", "--client", "carol", "--json").stdout)["token"].split("_")[1]
+    commands = ["whoami", "version", "health", "stats", "audit", "list", "smi", "lease list", "server list", "device list", "client list", "limit list",
+                "setting list", "token list", "ca show", "netperf", "logs s1", f"token show {made}", "limit set carol 2", "limit clear carol",
+                "client disable carol", "client enable carol", f"token extend {made}", f"token reissue {made}", f"token deactivate {made}",
+                f"token activate {made}", f"token revoke {made}", "server drain s1", "server undrain s1", "server add", "setting set placement pack",
+                f"backup {root}/shape.backup", f"restore {root}/shape.backup", f"support-bundle -o {root}/shape.support", "release"]
+    shapes = {}
+    for c in commands:
+        r = motorpool(*c.split(), "--json", XDG_RUNTIME_DIR=str(root))
+        try:
+            shapes[c.replace(made, "TOKEN").replace(str(root), "DIR")] = shape(json.loads(r.stdout))
+        except json.JSONDecodeError:
+            shapes[c] = f"no JSON: {r.stdout[:200]} {r.stderr[:200]}"
+    path = pathlib.Path(__file__).resolve().parent.parent / "cli/golden/shapes.json"
+    text = json.dumps(shapes, indent=1) + "\n"
+    if os.environ.get("GOLDEN") == "write":
+        path.write_text(text)
+    have = json.loads(path.read_text()) if path.exists() else {}
+    check(have == shapes, f"{len(commands)} commands print JSON of the shape that is written down",
+          "\n".join(f"{k}: {shapes[k]}\n  not {have.get(k)}" for k in shapes if shapes[k] != have.get(k)))
+    listed = {c.split(" DIR")[0].split(" TOKEN")[0] for c in shapes}
+    told = [l.split("  ")[1].strip() for l in motorpool("--help").stdout.splitlines() if l.startswith("  ")]
+    json_too = [c for c in told if "--json" in motorpool(*c.split(), "--help").stdout]
+    missing = [c for c in json_too if not any(x == c or x.startswith(c + " ") for x in listed)]
+    # These are in other tests: they need what this pool has not, or answer with a shape of their own there.
+    check(sorted(missing) == ["ca retire", "ca rotate", "device disable", "device enable", "lease kill", "lease show", "request", "server remove",
+                              "store migrate", "token create"], "and no command with --json is left out", missing)
+    w = subprocess.Popen([COMMAND, "list", "--watch"], env=env, stdout=subprocess.PIPE, text=True)
+    time.sleep(2.6)
+    w.terminate()
+    check(w.stdout.read().count("SERVER") == 2, "--watch shows it again and again")
 
 
 def test_nothing_configured():
@@ -605,7 +655,7 @@ def main():
     test_config()
     d = Daemon()
     for t in (test_golden, test_run, test_waiting, test_holder_killed, test_worker_killed, test_strangers, lambda: test_half_handshakes(d), test_wrong_tokens, test_tokens, test_limits,
-              test_request, test_idle, test_history, test_health, test_keeping,
+              test_request, test_idle, test_history, test_health, test_keeping, test_shapes,
               test_concurrency):
         if t is test_golden:
             test_list(d)

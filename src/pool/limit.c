@@ -306,6 +306,86 @@ static int use_add(void *arg, const char *key, const char *value, int64_t revisi
 	return 0;
 }
 
+static json_t *client_row(json_t *rows, const char *name)
+{
+	json_t *row = json_object_get(rows, name);
+
+	if (!row) {
+		row = json_pack("{s:s, s:s, s:i, s:i, s:I, s:n, s:n}", "client", name, "state", "ok", "tokens", 0,
+				"leases", 0, "in_use_millionths", (json_int_t)0, "limit_millionths", "idle_s");
+		json_object_set_new(rows, name, row);
+	}
+	return row;
+}
+
+static void row_count(json_t *row, const char *what, json_int_t n)
+{
+	json_object_set_new(row, what, json_integer(json_integer_value(json_object_get(row, what)) + n));
+}
+
+static int client_token(void *arg, const char *key, const char *value, int64_t revision)
+{
+	json_t *j = json_loads(value, 0, NULL);
+	const char *client = json_string_value(json_object_get(j, "client"));
+	const char *state = json_string_value(json_object_get(j, "state"));
+
+	(void)key, (void)revision;
+	if (client)
+		row_count(client_row(arg, client), "tokens", state && !strcmp(state, "active"));
+	json_decref(j);
+	return 0;
+}
+
+static int client_limit(void *arg, const char *key, const char *value, int64_t revision)
+{
+	json_t *j = json_loads(value, 0, NULL), *row = client_row(arg, key + strlen("/limits/client/"));
+
+	(void)revision;
+	if (json_object_get(j, "gpus_millionths"))
+		json_object_set(row, "limit_millionths", json_object_get(j, "gpus_millionths"));
+	if (json_object_get(j, "idle_s"))
+		json_object_set(row, "idle_s", json_object_get(j, "idle_s"));
+	json_decref(j);
+	return 0;
+}
+
+static int client_use(void *arg, const char *key, const char *value, int64_t revision)
+{
+	char client[64];
+	json_t *row;
+
+	(void)revision;
+	key += strlen("/use/");
+	snprintf(client, sizeof(client), "%.*s", (int)strcspn(key, "/"), key);
+	row = client_row(arg, client);
+	row_count(row, "leases", 1);
+	row_count(row, "in_use_millionths", strtoll(value, NULL, 10));
+	return 0;
+}
+
+static int client_state(void *arg, const char *key, const char *value, int64_t revision)
+{
+	(void)revision;
+	if (strstr(value, "\"disabled\":true"))
+		json_object_set_new(client_row(arg, key + strlen("/clients/")), "state", json_string("disabled"));
+	return 0;
+}
+
+json_t *mp_client_list(struct mp_pool *p)
+{
+	json_t *rows = json_object(), *list = json_array(), *row;
+	const char *name;
+
+	mp_store_list(p->store, "/tokens/", client_token, rows);
+	mp_store_list(p->store, "/limits/client/", client_limit, rows);
+	mp_store_list(p->store, "/use/", client_use, rows);
+	mp_store_list(p->store, "/clients/", client_state, rows);
+	json_object_foreach(rows, name, row)
+		json_array_append(list, row);
+	json_decref(rows);
+	return json_pack("{s:i, s:o}", "schema_version", 1, "clients", list);
+}
+
 json_t *mp_limit_list(struct mp_pool *p)
 {
 	json_t *sums = json_object();

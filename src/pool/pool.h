@@ -219,6 +219,8 @@ json_t *mp_setting_list(struct mp_pool *p);
 int mp_limit_set(struct mp_pool *p, const char *who, const char *what, int64_t value,
 		 struct mp_fail *f);
 json_t *mp_limit_list(struct mp_pool *p);
+/* Every client that has a token, a limit of its own or a lease: {clients: [...]}. */
+json_t *mp_client_list(struct mp_pool *p);
 /* A disabled client gets no new leases and no answers. */
 int mp_client_disable(struct mp_pool *p, const char *client, bool disable, struct mp_fail *f);
 

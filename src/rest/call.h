@@ -63,6 +63,7 @@ void mp_rest_lease_hold(struct mp_rest_call *c);
 void mp_rest_lease_end(struct mp_rest_call *c);
 void mp_rest_limit_list(struct mp_rest_call *c);
 void mp_rest_limit_set(struct mp_rest_call *c);
+void mp_rest_client_list(struct mp_rest_call *c);
 void mp_rest_client_change(struct mp_rest_call *c);
 void mp_rest_health(struct mp_rest_call *c);
 void mp_rest_stats(struct mp_rest_call *c);

@@ -31,6 +31,7 @@ static const struct mp_rest_row table[] = {
 	{"GET", "/v1/limits", MP_ROLE_READ, mp_rest_limit_list, "limits, and what is in use"},
 	{"PUT", "/v1/limits/{id}", MP_ROLE_ADMIN, mp_rest_limit_set,
 	 "gpus_millionths and idle_s of 'default', 'pool' or a client; null clears"},
+	{"GET", "/v1/clients", MP_ROLE_READ, mp_rest_client_list, "clients, their tokens, leases and limits"},
 	{"POST", "/v1/clients/{id}/disable", MP_ROLE_ADMIN, mp_rest_client_change,
 	 "its tokens are refused"},
 	{"POST", "/v1/clients/{id}/enable", MP_ROLE_ADMIN, mp_rest_client_change,
@@ -398,6 +399,11 @@ void mp_rest_limit_set(struct mp_rest_call *c)
 		}
 	}
 	mp_http_answer_json(c->request, 200, json_pack("{s:s}", "who", c->id));
+}
+
+void mp_rest_client_list(struct mp_rest_call *c)
+{
+	mp_http_answer_json(c->request, 200, mp_client_list(c->pool));
 }
 
 void mp_rest_client_change(struct mp_rest_call *c)

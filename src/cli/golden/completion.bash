@@ -5,7 +5,7 @@ _motorpool() {
 		words=" run request use client release list smi lease server device setting ca store backup restore logs support-bundle netperf limit health stats audit token whoami completion man version"
 	else
 		case "$one $two" in
-		"lease list")words=" --server --bundle --json --no-headers --help" ;;
+		"lease list")words=" --server --bundle --json --no-headers --watch --help" ;;
 		"lease show")words=" --server --bundle --json --help" ;;
 		"lease kill")words=" --server --bundle --json --help" ;;
 		"server list")words=" --server --bundle --json --no-headers --help" ;;
@@ -23,11 +23,13 @@ _motorpool() {
 		"ca retire")words=" --server --bundle --json --help" ;;
 		"store migrate")words=" --server --bundle --json --help" ;;
 		"limit list")words=" --server --bundle --json --no-headers --help" ;;
-		"limit set")words=" --server --idle --bundle --help" ;;
-		"limit clear")words=" --server --bundle --help" ;;
-		"client disable")words=" --server --bundle --help" ;;
-		"client enable")words=" --server --bundle --help" ;;
+		"limit set")words=" --server --idle --bundle --json --help" ;;
+		"limit clear")words=" --server --bundle --json --help" ;;
+		"client list")words=" --server --bundle --json --no-headers --help" ;;
+		"client disable")words=" --server --bundle --json --help" ;;
+		"client enable")words=" --server --bundle --json --help" ;;
 		"token list")words=" --server --bundle --json --no-headers --help" ;;
+		"token show")words=" --server --bundle --json --help" ;;
 		"token create")words=" --server --client --role --lifetime --output --priority --bundle --json --help" ;;
 		"token activate")words=" --server --bundle --json --help" ;;
 		"token deactivate")words=" --server --bundle --json --help" ;;
@@ -38,16 +40,16 @@ _motorpool() {
 		"request "*) words=" --devices --partition --memory --filter --timeout --server --name --ttl --linger --print-env --priority --placement --bundle --json --help" ;;
 		"use "*) words=" --server --name --bundle --help" ;;
 		"client "*) words=" --server --name --bundle --help" ;;
-		"release "*) words=" --server --name --bundle --help" ;;
-		"list "*) words=" --server --bundle --json --no-headers --help" ;;
-		"smi "*) words=" --server --bundle --json --help" ;;
-		"backup "*) words=" --server --passphrase-file --bundle --help" ;;
-		"restore "*) words=" --server --passphrase-file --bundle --help" ;;
+		"release "*) words=" --server --name --bundle --json --help" ;;
+		"list "*) words=" --server --bundle --json --no-headers --watch --help" ;;
+		"smi "*) words=" --server --bundle --json --watch --help" ;;
+		"backup "*) words=" --server --passphrase-file --bundle --json --help" ;;
+		"restore "*) words=" --server --passphrase-file --bundle --json --help" ;;
 		"logs "*) words=" --server --bundle --json --help" ;;
-		"support-bundle "*) words=" --server --output --bundle --help" ;;
+		"support-bundle "*) words=" --server --output --bundle --json --help" ;;
 		"netperf "*) words=" --server --bundle --json --no-headers --help" ;;
 		"health "*) words=" --server --bundle --json --no-headers --help" ;;
-		"stats "*) words=" --server --by --since --bundle --json --no-headers --help" ;;
+		"stats "*) words=" --server --by --since --bundle --json --no-headers --watch --help" ;;
 		"audit "*) words=" --server --since --bundle --json --no-headers --help" ;;
 		"whoami "*) words=" --server --bundle --json --help" ;;
 		"completion "*) words=" --help" ;;
@@ -63,8 +65,8 @@ _motorpool() {
 			ca) words="$words show rotate retire" ;;
 			store) words="$words migrate" ;;
 			limit) words="$words list set clear" ;;
-			client) words="$words disable enable" ;;
-			token) words="$words list create activate deactivate extend reissue revoke" ;;
+			client) words="$words list disable enable" ;;
+			token) words="$words list show create activate deactivate extend reissue revoke" ;;
 			esac
 		fi
 	fi
