@@ -457,7 +457,8 @@ static void scaling(struct mp_exec *one, struct mp_exec_module *m)
 /* A hundred instructions: address, loads, a polynomial, a store. */
 static void small_text(char *s, size_t n)
 {
-	size_t at = (size_t)snprintf(s, n, HEAD ".visible .entry small(.param .u64 x, .param .u32 n, .param .f32 p, .param .f32 q,\n"
+	size_t at = (size_t)snprintf(s, n, HEAD
+		".visible .entry small(.param .u64 x, .param .u32 n, .param .f32 p, .param .f32 q,\n"
 		".param .u32 steps) { .reg .pred %%p<2>; .reg .b32 %%r<8>; .reg .f32 %%f<8>; .reg .b64 %%rd<5>;\n"
 		"ld.param.u64 %%rd1,[x]; ld.param.u32 %%r2,[n]; ld.param.f32 %%f1,[p]; ld.param.f32 %%f2,[q];\n"
 		"mov.u32 %%r3,%%ctaid.x; mov.u32 %%r4,%%ntid.x; mov.u32 %%r5,%%tid.x; mad.lo.s32 %%r1,%%r3,%%r4,%%r5;\n"

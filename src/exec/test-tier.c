@@ -22,8 +22,8 @@ static struct program_text text;
 
 static void input_fill(void)
 {
-	static const uint32_t edges[] = {0, 1, 0xffffffff, 0x80000000, 0x7fffffff, 0x7f800000, 0xff800000, 0x7fc12345, 0xff812345,
-					 0x00000001, 0x80000001, 0x007fffff, 0x3f800000, 0xbf800000, 0x4f000000, 0xcf000000,
+	static const uint32_t edges[] = {0, 1, 0xffffffff, 0x80000000, 0x7fffffff, 0x7f800000, 0xff800000, 0x7fc12345,
+					 0xff812345, 0x00000001, 0x80000001, 0x007fffff, 0x3f800000, 0xbf800000, 0x4f000000, 0xcf000000,
 					 0x3effffff, 0x40200000, 0x3f000000, 0x4b000001, 0x7f7fffff, 31, 32, 255};
 	uint32_t i;
 
@@ -226,7 +226,8 @@ static const char *const taken[][2] = {
 	{"sqrt.f32", "rcp.f32"}, {"min.ftz.f32", "min.f32"}, {"max.NaN.f32", "max.f32"}, {"add.f64", "sub.f64"},
 	{"mul.f64", "add.f64"}, {"min.f64", "max.f64"}, {"div.f64", "mul.f64"}, {"neg.f64", "abs.f64"},
 	{"cvt.f32.s32", "cvt.f32.u32"}, {"cvt.f32.u32", "cvt.f32.s32"}, {"add.f16", "sub.f16"}, {"mul.f16", "add.f16"},
-	{"add.f16x2", "mul.f16x2"}, {"max.f16", "min.f16"}, {"popc.32", "clz.32"}, {"clz.32", "popc.32"}, {"brev.32", "not.32"},
+	{"add.f16x2", "mul.f16x2"}, {"max.f16", "min.f16"}, {"popc.32", "clz.32"}, {"clz.32", "popc.32"},
+	{"brev.32", "not.32"},
 	{"bfe.u32", "bfe.s32"}, {"bfe.s32", "bfe.u32"}, {"shf.l.wrap", "shf.l.clamp"}, {"shf.r.clamp", "shf.r.wrap"},
 	{"bfind.s32", "bfind.u32"}, {"add.16", "sub.16"}, {"mul.lo.16", "add.16"}, {"min.s16", "min.u16"},
 	{"mul.wide.s16", "mul.wide.u16"}, {"mul.hi.u16", "mul.hi.s16"}, {"shr.s16", "shr.u16"}, {"neg.16", "not.16"},

@@ -102,7 +102,8 @@ static unsigned group_of(const uint32_t block[3])
 
 static struct mp_jit_code *compile(struct mp_exec_kernel *k, unsigned group, char *why, size_t why_size)
 {
-	struct mp_jit_options o = {.group = group, .plain_isa = all.plain, .quick = all.quick, .max_ops = all.tier == 2 ? 0 : all.max_ops,
+	struct mp_jit_options o = {.group = group, .plain_isa = all.plain, .quick = all.quick,
+				   .max_ops = all.tier == 2 ? 0 : all.max_ops,
 				   .cache = all.cache[0] ? all.cache : NULL, .dump = all.dump[0] ? all.dump : NULL};
 	struct mp_ptx_error err;
 	struct program *own = NULL;

@@ -19,6 +19,7 @@
 #define SPINS_TO_YIELD 64
 #define STACK_BYTES    (MP_JIT_STACK + (256u << 10)) /* handlers run on it too */
 #define GUARD_BYTES    4096u
+#define STACK_COLOUR   1088u
 
 /* ---- Switching stacks ---- */
 
@@ -165,7 +166,8 @@ static void main_of(struct tier2_warp *t)
 
 static void stack_begin(struct tier2_warp *t)
 {
-	uint64_t *sp = (uint64_t *)((char *)t->stack + STACK_BYTES);
+	/* not all at the same place of a page, where eight of them would fill what the first cache has for it */
+	uint64_t *sp = (uint64_t *)((char *)t->stack + STACK_BYTES - t->warp->index % 32 * STACK_COLOUR);
 
 	/* tier2_enter is jumped to with the stack aligned as the ABI has it before a call */
 	*--sp = 0;

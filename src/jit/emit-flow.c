@@ -334,7 +334,8 @@ static void barrier(struct emit *e, const struct group *g)
 	if (SEEDED(BARRIER_SKIPPED))
 		return;
 	emit_spill(e, g->insn);
-	if (!o->x && o->b == MP_JIT_NONE && (o->a & MP_JIT_CONST) && (uint32_t)plan_const(e->p, o->a) < 16) { /* of all threads: a name, no count, no result */
+	/* of all threads: a name, no count, no result */
+	if (!o->x && o->b == MP_JIT_NONE && (o->a & MP_JIT_CONST) && (uint32_t)plan_const(e->p, o->a) < 16) {
 		fn = ins(e, "load ptr, ptr %%p.barrier_ring");
 		put(e, "call void %s(ptr %%c, i32 %u, i32 %s, i32 %u)", fn.s, g->first, e->full ? "-1" : e->cur.s,
 		    (unsigned)plan_const(e->p, o->a));
@@ -443,7 +444,8 @@ static void declarations(struct mp_buf *b)
 	static const char *const ints[] = {"i32", "i64", "i16", "<32 x i32>", "<32 x i64>", "<32 x i16>",
 					   "<8 x i32>", "<8 x i64>", "<8 x i16>"};
 	static const char *const itails[] = {"i32", "i64", "i16", "v32i32", "v32i64", "v32i16", "v8i32", "v8i64", "v8i16"};
-	static const char *const floats[] = {"float", "double", "<32 x float>", "<32 x double>", "<8 x float>", "<8 x double>"};
+	static const char *const floats[] = {"float",	     "double",	    "<32 x float>",
+					     "<32 x double>", "<8 x float>", "<8 x double>"};
 	static const char *const ftails[] = {"f32", "f64", "v32f32", "v32f64", "v8f32", "v8f64"};
 	static const char *const one[] = {"sqrt", "rint", "trunc", "floor", "ceil"};
 	unsigned i, k;
