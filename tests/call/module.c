@@ -102,20 +102,23 @@ static void files(void)
 /* A library of many kernels, as frameworks have them; the program uses the last. */
 static void many(unsigned n)
 {
-	char *text = malloc(128 + 48 * n), *at = text, name[16];
 	CUdeviceptr p = call_alloc(4);
+	char *text = NULL, name[16];
+	size_t size = 0;
+	FILE *out = open_memstream(&text, &size);
 	CUmodule module;
 	CUfunction f;
 	void *params[] = {&p};
 	unsigned i, value = 0;
 
-	at += sprintf(at, ".version 6.0\n.target sm_50\n.address_size 64\n");
+	fprintf(out, ".version 6.0\n.target sm_50\n.address_size 64\n");
 	for (i = 0; i + 1 < n; i++)
-		at += sprintf(at, ".visible .entry k%u() { ret; }\n", i);
-	sprintf(at, ".visible .entry k%u(.param .u64 p)\n{ .reg .b64 %%a; ld.param.u64 %%a, [p]; st.global.u32 [%%a], %u; ret; }\n",
-		i, n);
+		fprintf(out, ".visible .entry k%u() { ret; }\n", i);
+	fprintf(out, ".visible .entry k%u(.param .u64 p)\n{ .reg .b64 %%a;\nld.param.u64 %%a, [p];\n", i);
+	fprintf(out, "st.global.u32 [%%a], %u;\nret; }\n", n);
+	fclose(out);
 	MUST(cuModuleLoadData(&module, text));
-	sprintf(name, "k%u", n - 1);
+	snprintf(name, sizeof(name), "k%u", n - 1);
 	MUST(cuModuleGetFunction(&f, module, name));
 	MUST(cuLaunchKernel(f, 1, 1, 1, 1, 1, 1, 0, NULL, params, NULL));
 	MUST(cuMemcpyDtoH(&value, p, 4));
