@@ -143,6 +143,7 @@ static uint64_t copy(struct warp *w, const struct call_site *s, uint32_t lane, b
 	else
 		c.from = (uint64_t)(uintptr_t)warp_translate(w, lane, from, n, false);
 	c.to = (uint64_t)(uintptr_t)warp_translate(w, lane, c.to, n, true);
+	mp_exec_check_wrote(c.to, n);
 	c.n = n;
 	return grid_child(w->cta->grid, NULL, &c, stream_key(w, stream)) ?
 		failed(w, CHILD_MEMORY_ALLOCATION) : CHILD_OK;
@@ -154,6 +155,7 @@ static void store(struct warp *w, const struct call_site *s, uint32_t lane, cons
 	uint64_t at = 0;
 
 	arg_bytes(w, s, 0, lane, &at, 8);
+	mp_exec_check_wrote(at, n);
 	memcpy(warp_translate(w, lane, at, n, true), v, n);
 }
 

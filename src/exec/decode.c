@@ -5,6 +5,7 @@
  * functions, layout of shared and local memory, registers, constants, blocks.
  * decode-insn.c and its neighbours turn instructions into operations.
  */
+#include "exec/check.h"
 #include "exec/decode.h"
 
 #include <stdarg.h>
@@ -764,6 +765,8 @@ enum mp_exec_outcome program_decode(struct mp_exec_module *m, struct mp_ptx_func
 		program_free(p);
 		return d.outcome;
 	}
+	if (MP_UNLIKELY(check_on))
+		check_program(p);
 	*ret_program = p;
 	return MP_EXEC_OK;
 }

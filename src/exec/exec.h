@@ -70,6 +70,13 @@ struct mp_exec_texture {
 	float border[4], mip_bias, mip_min, mip_max;
 };
 
+/* An allocation, as checked runs ask for it. */
+struct mp_exec_block {
+	uint64_t addr, size;
+	bool full;   /* its contents are not looked at: the host may write it at any time */
+	bool joined; /* it may go on in the next one */
+};
+
 /*
  * The memory that device code of one context may touch.  Accesses inside
  * [base, base+size) are made directly (holes there raise a signal, which exec
@@ -93,10 +100,26 @@ struct mp_exec_space {
 	const struct mp_exec_texture *(*texture)(void *arg, uint64_t object);
 	/* A thread sets the value that a conditional node of a graph goes by. Any worker thread; may be NULL. */
 	void (*condition)(void *arg, uint64_t handle, uint32_t value);
+	/* For checked runs: the allocation that addr lies in, or false and the nearest one. May be NULL. */
+	bool (*block)(void *arg, uint64_t addr, struct mp_exec_block *ret);
 };
 
 /* The heap that began at heap_base is gone: a later space may use the same addresses. No grid of it may run. */
 void mp_exec_heap_forget(uint64_t heap_base);
+
+/* ---- Checked runs ---- */
+
+/* What is looked at: addresses against allocations, contents before they are read, races on shared memory. */
+enum { MP_EXEC_CHECK_MEMORY = 1, MP_EXEC_CHECK_INIT = 2, MP_EXEC_CHECK_RACE = 4 };
+
+/* Before anything is decoded; the window that contents are kept for. The second tier is off from then on. */
+void mp_exec_check(unsigned what, uint64_t base, uint64_t size);
+/* Bytes get contents by other means than kernels; new memory has none. Cheap, and nothing when it is off. */
+void mp_exec_check_wrote(uint64_t addr, uint64_t n);
+void mp_exec_check_fresh(uint64_t addr, uint64_t n); /* also: n = 0, something was freed */
+/* Print so many reports at most; how many there were, and how many of them were not printed. */
+void mp_exec_check_limit(uint64_t reports);
+uint64_t mp_exec_check_errors(uint64_t *ret_hidden);
 
 /* ---- Modules ---- */
 

@@ -10,6 +10,7 @@
  * members that can still come; a block that begins with a barrier holds its
  * lanes until the barrier completes.
  */
+#include "exec/check.h"
 #include "exec/tier2.h"
 
 #include <stdlib.h>
@@ -605,6 +606,9 @@ run:
 			continue;
 		case K_CLUSTER:
 			continue;
+		case K_BAR_CHECKED:
+			check_barrier(w, op, m);
+			/* fall through */
 		case K_BAR:
 			if (m & w->released) {
 				enter(f, cur, m & ~w->released);

@@ -57,6 +57,7 @@ enum op_kind {
 	K_TRAP,
 	K_YIELD, /* nanosleep */
 	K_CLUSTER, /* first of its block: wait for the cluster's barrier */
+	K_BAR_CHECKED, /* K_BAR in a checked run */
 };
 
 struct op {

@@ -195,6 +195,44 @@ static bool set_blocking(struct mp_soft_config *c, const char *s)
 	return parse_bool(s, &c->launch_blocking);
 }
 
+static bool set_check(struct mp_soft_config *c, const char *s)
+{
+	static const struct {
+		const char *name;
+		unsigned bits;
+	} words[] = {{"memory", MP_SOFT_CHECK_MEMORY}, {"init", MP_SOFT_CHECK_INIT}, {"race", MP_SOFT_CHECK_RACE},
+		     {"all", 7}, {"none", 0}, {"0", 0}};
+	unsigned bits = 0;
+	size_t n, i;
+
+	for (; *s; s += n + (s[n] == ',')) {
+		n = strcspn(s, ",");
+		for (i = 0; i < MP_ARRAY_LEN(words); i++)
+			if (strlen(words[i].name) == n && !strncasecmp(s, words[i].name, n))
+				break;
+		if (i == MP_ARRAY_LEN(words))
+			return false;
+		bits |= words[i].bits;
+	}
+	c->check = bits;
+	return true;
+}
+
+static bool set_check_exit(struct mp_soft_config *c, const char *s)
+{
+	uint64_t n;
+
+	if (!parse_number(s, 0, 255, &n))
+		return false;
+	c->check_exit = (int)n;
+	return true;
+}
+
+static bool set_check_limit(struct mp_soft_config *c, const char *s)
+{
+	return parse_number(s, 0, UINT64_MAX, &c->check_limit);
+}
+
 static const struct {
 	const char *name, *fallback, *meaning;
 	parse_fn set;
@@ -222,6 +260,9 @@ static const struct {
 	{"MOTORPOOL_SOFT_CACHE", "", "directory that keeps compiled code between processes; empty for none",
 	 set_cache},
 	{"CUDA_MODULE_LOADING", "LAZY", "EAGER: kernels are decoded at module load", set_loading},
+	{"MOTORPOOL_SOFT_CHECK", "none", "look at accesses of kernels: memory, init, race, or all; reports on standard error", set_check},
+	{"MOTORPOOL_SOFT_CHECK_EXIT", "0", "the status with which a process ends that had errors; 0: its own", set_check_exit},
+	{"MOTORPOOL_SOFT_CHECK_LIMIT", "100", "reports that are printed", set_check_limit},
 	{"CUDA_LAUNCH_BLOCKING", "0", "1: every launch waits for its kernel", set_blocking},
 };
 

@@ -9,6 +9,9 @@
 
 #define MP_SOFT_MAX_DEVICES 16
 
+/* As exec has them. */
+enum { MP_SOFT_CHECK_MEMORY = 1, MP_SOFT_CHECK_INIT = 2, MP_SOFT_CHECK_RACE = 4 };
+
 struct mp_soft_config {
 	unsigned devices;	 /* before CUDA_VISIBLE_DEVICES */
 	uint64_t memory;	 /* bytes per device */
@@ -17,6 +20,9 @@ struct mp_soft_config {
 	unsigned sms, major, minor, threads;
 	bool dirty_memory, null_mode, eager, launch_blocking;
 	uint64_t jitter; /* seed; 0 = none */
+	unsigned check;	 /* MP_SOFT_CHECK_* */
+	int check_exit;	 /* status of a process with errors; 0 = its own */
+	uint64_t check_limit;
 	char dir[256];	 /* where the device accounts live */
 };
 

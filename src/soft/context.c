@@ -163,6 +163,7 @@ static CUresult context_open(struct CUctx_st *ctx, unsigned flags)
 		.print_error = mp_print_error,
 		.arg = ctx,
 		.texture = mp_texture_find,
+		.block = mp_memory_block,
 	};
 	pthread_mutex_init(&ctx->print.lock, NULL);
 	r = heap_set(ctx, HEAP_FREE);

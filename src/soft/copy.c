@@ -134,6 +134,8 @@ static void copy_rows(const struct side *dst, const struct side *src, const CUDA
 		const uint8_t *from = src->base + z * src->slice;
 		uint8_t *to = dst->base + z * dst->slice;
 
+		for (y = 0; y < d->Height; y++)
+			mp_exec_check_wrote((uintptr_t)(to + y * dst->pitch), d->WidthInBytes);
 		if (src->pitch == d->WidthInBytes && dst->pitch == d->WidthInBytes) {
 			memmove(to, from, d->WidthInBytes * d->Height);
 			continue;

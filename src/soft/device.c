@@ -189,6 +189,7 @@ CUresult mp_device_init(void)
 	unsigned ordinals[MP_SOFT_MAX_DEVICES], i, n;
 
 	mp_soft_config_read(&mp_soft.config);
+	mp_check_init();
 	n = visible_devices(ordinals);
 	if (!n)
 		return CUDA_ERROR_NO_DEVICE;

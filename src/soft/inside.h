@@ -405,6 +405,10 @@ uint64_t mp_range_id(void);
 /* What [addr, addr+n) is: copies the first range; false when it is not wholly known memory. */
 bool mp_memory_span(uint64_t addr, uint64_t n, struct mp_range *ret);
 bool mp_memory_is_device(const struct mp_range *r);
+/* exec's question in checked runs: the allocation at an address, or the nearest. */
+bool mp_memory_block(void *arg, uint64_t addr, struct mp_exec_block *ret);
+/* What MOTORPOOL_SOFT_CHECK says, once; check.c. */
+void mp_check_init(void);
 /* exec's question about addresses outside the window. */
 bool mp_memory_extra(void *arg, uint64_t addr, size_t n, bool write);
 void mp_pool_free_now(uint64_t addr);

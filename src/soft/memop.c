@@ -48,10 +48,12 @@ bool mp_memops_run(struct mp_work *w)
 				return false;
 			break;
 		case CU_STREAM_MEM_OP_WRITE_VALUE_32:
+			mp_exec_check_wrote(p->writeValue.address, 4);
 			__atomic_store_n((uint32_t *)p->writeValue.address, p->writeValue.value,
 					 __ATOMIC_RELEASE);
 			break;
 		case CU_STREAM_MEM_OP_WRITE_VALUE_64:
+			mp_exec_check_wrote(p->writeValue.address, 8);
 			__atomic_store_n((uint64_t *)p->writeValue.address, p->writeValue.value64,
 					 __ATOMIC_RELEASE);
 			break;

@@ -26,6 +26,8 @@ void mp_fill_run(const struct mp_work_fill *f)
 
 	assert(f->element == 1 || f->element == 2 || f->element == 4);
 	for (y = 0; y < f->height; y++)
+		mp_exec_check_wrote(f->dst + y * f->pitch, f->width * f->element);
+	for (y = 0; y < f->height; y++)
 		fill_row((void *)(f->dst + y * f->pitch), f);
 }
 

@@ -83,6 +83,7 @@ bool mp_range_add(const struct mp_range *r)
 	memmove(&ranges[i + 1], &ranges[i], (nranges - i) * sizeof(*ranges));
 	ranges[i] = copy;
 	nranges++;
+	mp_exec_check_fresh(r->addr, r->size);
 	return true;
 }
 
@@ -94,6 +95,7 @@ void mp_range_remove(uint64_t addr)
 	free(ranges[i - 1]);
 	nranges--;
 	memmove(&ranges[i - 1], &ranges[i], (nranges - i + 1) * sizeof(*ranges));
+	mp_exec_check_fresh(addr, 0);
 }
 
 bool mp_memory_is_device(const struct mp_range *r)
