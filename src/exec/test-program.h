@@ -111,7 +111,7 @@ static void i_word(struct program_text *t)
 					    "mad.lo.u32", "sad.s32",    "sad.u32"};
 
 	guard(t);
-	switch (roll(7)) {
+	switch (roll(10)) {
 	case 0: put(t, "%s %%r%u,%s;\n", PICK(one), roll(8), word()); break;
 	case 1: put(t, "%s %%r%u,%s,%s,%s;\n", PICK(three), roll(8), word(), word(), word()); break;
 	case 2: put(t, "mul.lo.s32 %%r%u,%%r%u,%d;\n", roll(8), roll(8), (int)roll(9) - 4); break;
@@ -128,7 +128,7 @@ static void i_predicate(struct program_text *t)
 	static const char *const log[] = {"and", "or", "xor"};
 
 	guard(t);
-	switch (roll(5)) {
+	switch (roll(6)) {
 	case 0:
 		put(t, "setp.%s.%s.s32 %%p%u|%%p%u,%s,%s,%s%%p%u;\n", roll(2) ? "lt" : "gt",
 		    PICK(log), roll(2), 2 + roll(2), word(), word(), roll(2) ? "!" : "", roll(4));
@@ -150,7 +150,7 @@ static void i_wide(struct program_text *t)
 					  "ne.u64", "ge.s64", "hi.u64"};
 
 	guard(t);
-	switch (roll(12)) {
+	switch (roll(24)) {
 	case 0:
 		put(t, "mul.wide.%s32 %%d%u,%s,%s;\n", roll(2) ? "s" : "u", roll(4), word(),
 		    word());
@@ -203,7 +203,7 @@ static void i_float(struct program_text *t)
 					 "rmi.s32", "rpi.u32", "rzi.ftz.s32"};
 
 	guard(t);
-	switch (roll(10)) {
+	switch (roll(16)) {
 	case 0: put(t, "%s %%f%u,%%f%u;\n", PICK(one), roll(4), roll(4)); break;
 	case 1:
 		put(t, "fma.%s%sf32 %%f%u,%%f%u,%%f%u,%%f%u;\n", roll(5) ? "rn." : "rz.",
@@ -236,7 +236,7 @@ static void i_double(struct program_text *t)
 	static const char *const cmp[] = {"lt.f64", "geu.f64", "eq.f64", "neu.f64", "nan.f64"};
 
 	guard(t);
-	switch (roll(9)) {
+	switch (roll(14)) {
 	case 0: put(t, "%s %%g%u,%%g%u;\n", PICK(one), roll(2), roll(2)); break;
 	case 1:
 		put(t, "fma.rn.f64 %%g%u,%%g%u,%%g%u,%%g%u;\n", roll(2), roll(2), roll(2), roll(2));
@@ -261,7 +261,7 @@ static void i_half(struct program_text *t)
 	static const char *const pairs[] = {"add.f16x2", "mul.f16x2", "sub.f16x2", "fma.rn.f16x2"};
 
 	guard(t);
-	switch (roll(6)) {
+	switch (roll(10)) {
 	case 0:
 		put(t, "fma.rn.f16 %%h%u,%%h%u,%%h%u,%%h%u;\n", roll(3), roll(3), roll(3), roll(3));
 		break;
@@ -290,7 +290,7 @@ static void i_narrow(struct program_text *t)
 					  "xor.b16", "mul.hi.u16", "mul.hi.s16"};
 
 	guard(t);
-	switch (roll(9)) {
+	switch (roll(15)) {
 	case 0:
 		put(t, "cvt.%s.u32 %%h%u,%%r%u;\n",
 		    roll(2)   ? "u16"
@@ -550,13 +550,15 @@ static void instruction(struct program_text *t)
 		i_store, i_atom,  i_together, i_bits, i_divide, i_carry,  i_math,  i_predicate,
 	};
 	bool together = t->same_way || (!t->graph && t->top);
-	uint32_t k = roll(20);
+	uint32_t k = roll(16);
 
-	if (k >= 16)
-		i_word(t);
-	else if (!(t->themes >> k & 1))
-		k % 3 ? instruction(t) : i_predicate(t);
-	else if (k == 5 && together && roll(2))
+	if (!roll(4)) {
+		roll(3) ? i_word(t) : i_predicate(t);
+		return;
+	}
+	while (!(t->themes >> k & 1))
+		k = roll(16);
+	if (k == 5 && together && roll(2))
 		i_neighbour(t);
 	else if (k == 10 && !together)
 		i_word(t);
