@@ -95,7 +95,7 @@ CUresult mp_shim_cuPointerGetAttribute(void *data, CUpointer_attribute a, CUdevi
 {
 	struct mp_range range;
 	struct mp_thread *t;
-	CUresult r = mp_enter(MP_CALL_cuPointerGetAttribute, &t);
+	CUresult r = mp_enter_init(MP_CALL_cuPointerGetAttribute, &t);
 
 	if (r)
 		return r;
@@ -113,7 +113,7 @@ CUresult mp_shim_cuPointerGetAttributes(unsigned int n, CUpointer_attribute *a, 
 	struct mp_thread *t;
 	bool known;
 	unsigned i;
-	CUresult r = mp_enter(MP_CALL_cuPointerGetAttributes, &t);
+	CUresult r = mp_enter_init(MP_CALL_cuPointerGetAttributes, &t);
 
 	if (r)
 		return r;

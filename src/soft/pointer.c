@@ -93,12 +93,14 @@ static size_t size_of(CUpointer_attribute a)
 CUresult cuPointerGetAttributes(unsigned int numAttributes, CUpointer_attribute *attributes,
 				void **data, CUdeviceptr ptr)
 {
+	/* One address space for all contexts: a thread without one may ask, too, and programs do. */
+	CUresult err = mp_soft_ready();
 	struct mp_range r;
 	unsigned i;
 	bool known;
-	MP_ENTER(ctx);
 
-	(void)ctx;
+	if (err)
+		return err;
 	if (!numAttributes || !attributes || !data)
 		return CUDA_ERROR_INVALID_VALUE;
 	for (i = 0; i < numAttributes; i++)

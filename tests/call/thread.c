@@ -43,7 +43,15 @@ static void *work(void *arg)
 	CUstream own, per_thread = (CUstream)2; /* CU_STREAM_PER_THREAD */
 	CUdeviceptr p[2];
 	unsigned k, *back = malloc(N * 4);
+	CUpointer_attribute which = CU_POINTER_ATTRIBUTE_MEMORY_TYPE;
+	unsigned one = 0, many = 0;
+	void *to[] = {&many};
 
+	/* What a pointer is may be asked without a context: one address space for all. */
+	keep(j, cuPointerGetAttribute(&one, which, shared));
+	keep(j, cuPointerGetAttributes(1, &which, to, shared));
+	if (one != CU_MEMORYTYPE_DEVICE || many != CU_MEMORYTYPE_DEVICE)
+		keep(j, CUDA_ERROR_UNKNOWN);
 	keep(j, cuCtxSetCurrent(j->ctx));
 	keep(j, cuStreamCreate(&own, CU_STREAM_NON_BLOCKING));
 	keep(j, cuMemAlloc(&p[0], N * 4));
