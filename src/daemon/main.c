@@ -287,6 +287,8 @@ static int pool_start(struct server *s, struct mp_fail *f)
 				   .reserve = s->o.reserve,
 				   .liveness_ms = (unsigned)(s->o.liveness_s < 86400 ? s->o.liveness_s
 										      : 86400) * 1000,
+				   .look_ms = (unsigned)(s->o.look_s && s->o.look_s < 86400 ? s->o.look_s : s->o.look_s ? 86400 : 60) *
+					      1000,
 				   .spread = s->o.spread};
 	char data[64];
 	int rc;

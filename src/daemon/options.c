@@ -45,6 +45,7 @@ static const struct row rows[] = {
 	ROW("offer", "UUIDS", OPTION_TEXT, offer, "offer these devices only, comma-separated (all)"),
 	ROW("reserve", "SIZE", OPTION_SIZE, reserve, "memory of each device that is not lent (0)"),
 	ROW("liveness", "T", OPTION_TIME, liveness_s, "a silent client's lease ends after this (30s)"),
+	ROW("look", "T", OPTION_TIME, look_s, "how often devices that nobody uses are looked at (1m)"),
 	ROW("orphan", "T", OPTION_TIME, orphan_s, "a worker whose daemon stays away so long ends (1h)"),
 	ROW("log", "LEVEL", OPTION_TEXT, log, "error, warn, info or debug (info)"),
 	ROW("spread", NULL, OPTION_FLAG, spread, "spread leases over devices instead of packing them"),

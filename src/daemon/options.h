@@ -12,7 +12,7 @@ struct mp_options {
 	const char *api, *data;		/* NULL: the default */
 	const char *state, *bundle, *driver, *name, *offer, *log, *announce, *store, *join;
 	uint64_t reserve;
-	int64_t liveness_s, orphan_s;
+	int64_t liveness_s, orphan_s, look_s;
 	unsigned devices;		/* soft GPUs of --demo and --soft; 0: their own default */
 	uint64_t device_memory;
 	bool demo, soft, spread, check;

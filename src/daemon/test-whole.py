@@ -329,6 +329,38 @@ def test_upgrade():
     env["MOTORPOOL_BUNDLE"] = old
 
 
+def test_conditions():
+    """A device that somebody outside the pool uses, and one whose driver is gone, are not lent."""
+    old, env["MOTORPOOL_BUNDLE"] = env["MOTORPOOL_BUNDLE"], str(root / "plainbundle")
+    link = root / "driver/libcuda.so.1"
+    link.parent.mkdir()
+    link.symlink_to(DRIVER)
+    d = Plain()
+    d.start("--driver", link, "--look", "1s")
+
+    def states():
+        return [x["state"] for x in pool()["servers"][0]["devices"]]
+    check(states() == ["ok", "ok"], "two devices are offered", states())
+    q = Program(environment=dict(env, LD_LIBRARY_PATH=os.path.dirname(DRIVER), MOTORPOOL_SOFT_DIR=str(root), MOTORPOOL_SOFT_DEVICES="2",
+                                 MOTORPOOL_SOFT_MEMORY="1G"))
+    check(q.ask("a 300") == "0" and within(5, lambda: states() == ["foreign", "ok"]), "somebody uses one past the pool: it is foreign", pool())
+    h = {c["check"]: c for c in json.loads(motorpool("health", "--json").stdout)["checks"]}
+    check(h["devices"]["state"] == "fail" and "364 MiB" in h["devices"]["text"] and h["devices"]["remedy"], "health says how much, and what to do", h["devices"])
+    r = motorpool("run", "-n", "2", "-p", "0.25", "--timeout", "0", "--", "true")
+    p = Program("-p", "0.5")
+    check(r.returncode != 0 and p.first == "0" and pool()["leases"][0]["devices"][0]["index"] == 1, "it is not lent, the other is", r)
+    q.end()
+    check(within(5, lambda: states() == ["ok", "ok"]), "what is free again is offered again", states())
+    link.unlink()
+    check(within(5, lambda: states() == ["faulty", "ok"]), "without its driver an idle device is faulty; one with a lease is not looked at", states())
+    check(p.ask("w") == "0", "what runs there runs on")
+    link.symlink_to(DRIVER)
+    check(within(5, lambda: states() == ["ok", "ok"]), "with the driver back it is offered")
+    p.end()
+    d.stop()
+    env["MOTORPOOL_BUNDLE"] = old
+
+
 def test_orphan():
     """No daemon comes back: workers end after a while, and their programs hear of it."""
     old, env["MOTORPOOL_BUNDLE"] = env["MOTORPOOL_BUNDLE"], str(root / "plainbundle")
@@ -415,6 +447,7 @@ def main():
     d = test_daemon_killed(d)
     test_upgrade()
     test_orphan()
+    test_conditions()
     d.send_signal(signal.SIGTERM)
     d.wait(10)
     d, line = start(data="tls:127.0.0.1:0", also=False)

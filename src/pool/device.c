@@ -53,9 +53,9 @@ static bool pipes_read(int out, int err, struct mp_buf *text, struct mp_buf *why
 	return true;
 }
 
-static int probe_run(struct mp_pool *p, struct mp_buf *text, struct mp_fail *f)
+/* The worker with these arguments; its standard output in `text`. */
+static int probe_run(struct mp_pool *p, char *const *argv, struct mp_buf *text, struct mp_fail *f)
 {
-	char *argv[] = {p->worker, "--probe", "--driver", p->driver, NULL};
 	posix_spawn_file_actions_t actions;
 	int out[2], err[2], rc, status = -1;
 	struct mp_buf why;
@@ -141,13 +141,14 @@ static bool is_offered(const char *offer, const char *uuid)
 
 int mp_device_probe(struct mp_pool *p, const char *offer, uint64_t reserve, struct mp_fail *f)
 {
+	char *argv[] = {p->worker, "--probe", "--driver", p->driver, NULL};
 	struct mp_buf text;
 	json_t *j = NULL, *list;
 	unsigned i, n;
 	int rc = -1;
 
 	mp_buf_init(&text, PROBE_MAX);
-	if (probe_run(p, &text, f) < 0)
+	if (probe_run(p, argv, &text, f) < 0)
 		goto out;
 	j = text.len ? json_loadb(text.data, text.len, 0, NULL) : NULL;
 	list = json_object_get(j, "devices");
@@ -201,4 +202,152 @@ struct device *mp_device_find_locked(struct mp_pool *p, const char *uuid)
 		if (!strcmp(p->devices[i].uuid, uuid))
 			return &p->devices[i];
 	return NULL;
+}
+
+/* ---- Looking at idle devices ---- */
+
+/* What others may take of a device before it is theirs: a display, a monitor's context. */
+#define FOREIGN_BYTES (64ull << 20)
+
+const char *mp_condition_name(const struct device *d)
+{
+	return d->condition == CONDITION_FAULTY ? "faulty" : d->condition == CONDITION_FOREIGN ? "foreign" : "ok";
+}
+
+/* Lock held.  True when it is another than before. */
+static bool condition_set(struct device *d, int condition, const char *why)
+{
+	if ((int)d->condition == condition)
+		return false;
+	d->condition = condition;
+	snprintf(d->why, sizeof(d->why), "%s", why);
+	d->disabled = d->disabled || condition != CONDITION_OK;
+	mp_log(condition == CONDITION_OK ? MP_LOG_INFO : MP_LOG_WARN, "pool", "device", "uuid=%s state=%s why=\"%s\"",
+	       d->uuid, mp_condition_name(d), d->why);
+	return true;
+}
+
+struct looked {
+	unsigned device, grants;
+};
+
+/* Lock held: the devices that nobody has a lease on, as UUIDs. */
+static unsigned idle_find(struct mp_pool *p, struct looked *at, struct mp_buf *uuids)
+{
+	unsigned i, n = 0;
+
+	for (i = 0; i < p->ndevices; i++) {
+		if (p->devices[i].leases || p->devices[i].unoffered)
+			continue;
+		mp_buf_printf(uuids, "%s%s", n ? "," : "", p->devices[i].uuid);
+		at[n++] = (struct looked){i, p->devices[i].grants};
+	}
+	return n;
+}
+
+/* Lock held: what was found, for devices on which no lease was given meanwhile. */
+static bool found_take(struct mp_pool *p, const struct looked *at, unsigned n, const json_t *list, const char *failed)
+{
+	bool changed = false;
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		struct device *d = &p->devices[at[i].device];
+		const json_t *o = json_array_get(list, i);
+		const char *why = json_string_value(json_object_get(o, "why"));
+		json_int_t taken = json_integer_value(json_object_get(o, "taken"));
+		char text[96], a[32];
+
+		if (d->leases || d->grants != at[i].grants)
+			continue;
+		if (failed || !why || *why) {
+			changed |= condition_set(d, CONDITION_FAULTY, failed ? failed : why ? why : "nothing was told of it");
+		} else if (taken > 0 && (uint64_t)taken > d->context_memory + FOREIGN_BYTES) {
+			snprintf(text, sizeof(text), "%s of it is used by somebody outside the pool",
+				 mp_bytes_print((uint64_t)taken - d->context_memory, a));
+			changed |= condition_set(d, CONDITION_FOREIGN, text);
+		} else {
+			changed |= condition_set(d, CONDITION_OK, "");
+		}
+	}
+	return changed;
+}
+
+static void look_once(struct mp_pool *p)
+{
+	struct looked *at = calloc(p->ndevices, sizeof(*at));
+	struct mp_buf uuids, text;
+	struct mp_fail f = {0};
+	json_t *j = NULL;
+	unsigned n;
+	int rc = 0;
+
+	mp_buf_init(&uuids, PROBE_MAX);
+	mp_buf_init(&text, PROBE_MAX);
+	pthread_mutex_lock(&p->lock);
+	n = at ? idle_find(p, at, &uuids) : 0;
+	pthread_mutex_unlock(&p->lock);
+	if (n && !uuids.failed) {
+		char *argv[] = {p->worker, "--look", "--driver", p->driver, "--devices", uuids.data, NULL};
+
+		rc = probe_run(p, argv, &text, &f);
+		j = rc || !text.len ? NULL : json_loadb(text.data, text.len, 0, NULL);
+		pthread_mutex_lock(&p->lock);
+		if (found_take(p, at, n, json_object_get(j, "devices"), rc ? f.text : NULL)) {
+			mp_pool_tell_locked(p);
+			/* The data thread looks at what makes a device offered. */
+			__atomic_store_n(&p->moved, true, __ATOMIC_RELEASE);
+		}
+		pthread_mutex_unlock(&p->lock);
+		mp_data_wake(p);
+	}
+	json_decref(j);
+	mp_buf_fini(&uuids);
+	mp_buf_fini(&text);
+	free(at);
+}
+
+static void *look(void *arg)
+{
+	struct mp_pool *p = arg;
+	struct timespec until;
+
+	pthread_mutex_lock(&p->lock);
+	while (!p->stopping) {
+		clock_gettime(CLOCK_MONOTONIC, &until);
+		until.tv_sec += p->look_ms / 1000;
+		until.tv_nsec += p->look_ms % 1000 * 1000000l;
+		until.tv_sec += until.tv_nsec / 1000000000;
+		until.tv_nsec %= 1000000000;
+		pthread_cond_timedwait(&p->look_wake, &p->lock, &until);
+		if (p->stopping)
+			break;
+		pthread_mutex_unlock(&p->lock);
+		look_once(p);
+		pthread_mutex_lock(&p->lock);
+	}
+	pthread_mutex_unlock(&p->lock);
+	return NULL;
+}
+
+int mp_device_look_start(struct mp_pool *p, struct mp_fail *f)
+{
+	if (!p->look_ms || !p->ndevices)
+		return 0;
+	if (pthread_create(&p->look_thread, NULL, look, p))
+		return mp_fail_set(f, EAGAIN, "no thread to look at devices");
+	p->look_runs = true;
+	return 0;
+}
+
+void mp_device_look_stop(struct mp_pool *p)
+{
+	if (!p->look_runs)
+		return;
+	pthread_mutex_lock(&p->lock);
+	p->stopping = true;
+	pthread_cond_broadcast(&p->look_wake);
+	pthread_mutex_unlock(&p->lock);
+	pthread_join(p->look_thread, NULL);
+	p->look_runs = false;
 }

@@ -35,10 +35,17 @@ static void MP_PRINTF(3, 4) say(struct finding *f, enum grade grade, const char 
 static void check_devices(struct mp_pool *p, struct finding *f)
 {
 	unsigned i, good = 0;
+	char bad[300] = "";
 
-	for (i = 0; i < p->ndevices; i++)
-		good += !p->devices[i].disabled;
-	say(f, good ? GRADE_OK : GRADE_WARN, "%u of %u devices are offered", good, p->ndevices);
+	for (i = 0; i < p->ndevices; i++) {
+		const struct device *d = &p->devices[i];
+
+		good += !d->disabled;
+		if (d->condition != CONDITION_OK && strlen(bad) < 150)
+			snprintf(bad + strlen(bad), sizeof(bad) - strlen(bad), "; device %u is %s: %s", d->index,
+				 mp_condition_name(d), d->why);
+	}
+	say(f, bad[0] ? GRADE_FAIL : good ? GRADE_OK : GRADE_WARN, "%u of %u devices are offered%s", good, p->ndevices, bad);
 }
 
 static void check_store(struct mp_pool *p, struct finding *f)
@@ -258,7 +265,8 @@ static const struct {
 	const char *name, *remedy;
 	void (*check)(struct mp_pool *p, struct finding *f);
 } checks[] = {
-	{"devices", "enable devices, or take them off 'offer' in the configuration", check_devices},
+	{"devices", "end what uses them, repair the driver or the device, enable them, or take them off 'offer' in the configuration",
+	 check_devices},
 	{"store", "free the disk, or repair its permissions; running programs are not touched", check_store},
 	{"voters", "start the store's other members; what runs goes on, nothing new is given without a majority",
 	 check_voters},

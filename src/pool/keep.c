@@ -38,10 +38,11 @@ static json_t *record_make(struct mp_pool *p)
 		const struct device *d = &p->devices[i];
 
 		json_array_append_new(devices,
-				      json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b}", "uuid", d->uuid,
+				      json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:b, s:s, s:s}", "uuid", d->uuid,
 						"name", d->name, "capability", d->capability, "code", d->code, "memory",
 						(json_int_t)d->memory, "reserve",
-						(json_int_t)d->reserve, "offered", !d->unoffered));
+						(json_int_t)d->reserve, "offered", !d->unoffered, "condition",
+						mp_condition_name(d), "why", d->why));
 	}
 	return json_pack("{s:s, s:O, s:b, s:o, s:s, s:i, s:s, s:s, s:b, s:o}", "id", p->id, "api", p->api,
 			 "authority", p->authority, "data", data, "version", MP_VERSION, "schema", MP_POOL_SCHEMA,
@@ -134,6 +135,12 @@ static int announce_locked(struct mp_pool *p)
 	return rc ? -1 : 0;
 }
 
+void mp_pool_tell_locked(struct mp_pool *p)
+{
+	if (p->announced && announce_locked(p) < 0)
+		p->dirty = true;
+}
+
 static void store_moved(void *arg)
 {
 	struct mp_pool *p = arg;
@@ -191,7 +198,7 @@ static void devices_refresh(struct mp_pool *p)
 	for (i = 0; i < p->ndevices; i++) {
 		d = &p->devices[i];
 		snprintf(key, sizeof(key), "/off/%s/%s", p->name, d->uuid);
-		d->disabled = d->unoffered || key_exists(p, key);
+		d->disabled = d->unoffered || d->condition != CONDITION_OK || key_exists(p, key);
 	}
 }
 

@@ -214,6 +214,7 @@ static void lease_charge(struct mp_pool *p, const struct lease *l)
 		assert(!d->exclusive);
 		d->charged += l->slice[i].bytes;
 		d->leases++;
+		d->grants++;
 		d->exclusive = l->whole;
 		assert(d->charged <= d->memory);
 	}

@@ -48,6 +48,7 @@ static void host_take(const char *api, char *to, size_t size)
 static bool devices_take(struct peer *e)
 {
 	json_t *list = json_object_get(e->record, "devices"), *o;
+	const char *condition;
 	size_t i;
 
 	e->devices = calloc(json_array_size(list) + 1, sizeof(*e->devices));
@@ -63,7 +64,11 @@ static bool devices_take(struct peer *e)
 		text_take(o, "code", d->code, sizeof(d->code));
 		d->memory = number_take(o, "memory");
 		d->reserve = number_take(o, "reserve");
-		d->disabled = json_is_false(json_object_get(o, "offered"));
+		condition = json_string_value(json_object_get(o, "condition"));
+		if (condition && strcmp(condition, "ok"))
+			d->condition = strcmp(condition, "foreign") ? CONDITION_FAULTY : CONDITION_FOREIGN;
+		text_take(o, "why", d->why, sizeof(d->why));
+		d->disabled = json_is_false(json_object_get(o, "offered")) || d->condition != CONDITION_OK;
 	}
 	e->ndevices = (unsigned)json_array_size(list);
 	return true;
@@ -392,7 +397,8 @@ json_t *mp_device_json(const struct device *d)
 			 "uuid", d->uuid, "name", d->name, "capability", d->capability, "code", d->code, "memory",
 			 (json_int_t)d->memory, "free", (json_int_t)left, "reserve",
 			 (json_int_t)d->reserve, "leases", (int)d->leases, "exclusive", d->exclusive,
-			 "state", d->disabled ? "disabled" : "ok");
+			 "state", d->condition != CONDITION_OK ? mp_condition_name(d)
+			 : d->disabled ? "disabled" : "ok");
 }
 
 json_t *mp_peer_json(const struct peer *e)

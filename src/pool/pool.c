@@ -28,6 +28,7 @@ static void pool_free(struct mp_pool *p)
 	if (p->gate_fd >= 0)
 		close(p->gate_fd);
 	pthread_mutex_destroy(&p->lock);
+	pthread_cond_destroy(&p->look_wake);
 	free(p->devices);
 	free(p->name);
 	free(p->state_dir);
@@ -55,6 +56,7 @@ int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 		 struct mp_pool **ret_pool, struct mp_fail *f)
 {
 	struct mp_pool *p = calloc(1, sizeof(*p));
+	pthread_condattr_t steady;
 	char path[4096];
 
 	if (!p)
@@ -69,6 +71,11 @@ int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 	p->store_url = config->store_url ? strdup(config->store_url) : NULL;
 	p->gate = config->gate ? strdup(config->gate) : NULL;
 	p->gate_control = -1;
+	p->look_ms = config->look_ms;
+	pthread_condattr_init(&steady);
+	pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+	pthread_cond_init(&p->look_wake, &steady);
+	pthread_condattr_destroy(&steady);
 	p->spread = config->spread;
 	p->writable = true;
 	p->liveness_ms = config->liveness_ms ? config->liveness_ms : LIVENESS_MS;
@@ -100,7 +107,7 @@ int mp_pool_open(const struct mp_pool_config *config, struct mp_store *store,
 		p->shared = voters.shared;
 	}
 	mp_lease_adopt(p);
-	if (mp_data_start(p, f) < 0) {
+	if (mp_data_start(p, f) < 0 || mp_device_look_start(p, f) < 0) {
 		mp_data_stop(p);
 		pool_free(p);
 		return -1;
@@ -146,6 +153,7 @@ void mp_pool_close(struct mp_pool *own_pool)
 {
 	if (!own_pool)
 		return;
+	mp_device_look_stop(own_pool);
 	mp_data_stop(own_pool);
 	pool_free(own_pool);
 }

@@ -36,6 +36,7 @@ struct mp_pool_config {
 	const char *offer;	/* UUIDs to offer, comma-separated; NULL: all */
 	uint64_t reserve;	/* bytes of each device that are not lent */
 	bool spread;		/* placement: spread over devices instead of packing */
+	unsigned look_ms;	/* between two looks at idle devices; 0: none is made */
 	unsigned liveness_ms;	/* a silent holder's lease ends after this; 0: 30 s */
 };
 

@@ -32,6 +32,9 @@ struct device {
 	bool exclusive; /* lent whole */
 	bool unoffered; /* by this server's configuration */
 	bool disabled;	/* not offered, for whatever reason */
+	enum { CONDITION_OK, CONDITION_FAULTY, CONDITION_FOREIGN } condition;
+	char why[96];	 /* of a condition that is not ok */
+	unsigned grants; /* leases on it so far: was one given while it was looked at? */
 };
 
 /* One client process, served by one worker. */
@@ -123,8 +126,10 @@ struct mp_pool {
 	int worker_fd, gate_fd;
 	int gate_control; /* -1: it does not run */
 	pid_t gate_pid;
-	bool stopping, detached, thread_runs;
-	pthread_t thread;
+	bool stopping, detached, thread_runs, look_runs;
+	pthread_t thread, look_thread;
+	pthread_cond_t look_wake;
+	unsigned look_ms; /* between two looks at idle devices; 0: never */
 	/* keep.c: agreeing with the store */
 	bool announced, draining, writable, authority;
 	bool dirty;    /* the store has not heard of everything */
@@ -139,6 +144,10 @@ struct mp_pool {
 
 /* device.c */
 int mp_device_probe(struct mp_pool *p, const char *offer, uint64_t reserve, struct mp_fail *f);
+/* A thread of its own looks at devices that nobody has a lease on. */
+int mp_device_look_start(struct mp_pool *p, struct mp_fail *f);
+void mp_device_look_stop(struct mp_pool *p);
+const char *mp_condition_name(const struct device *d);
 struct device *mp_device_find_locked(struct mp_pool *p, const char *uuid);
 
 /* place.c: pure; the tables are not changed. */
@@ -188,6 +197,8 @@ char *mp_lease_record_locked(struct mp_pool *p, const struct lease *l);
 
 /* keep.c */
 /* Looks at what others want when the store has changed; ms until it wants to be called again. */
+/* What this server is and has, anew. */
+void mp_pool_tell_locked(struct mp_pool *p);
 int mp_pool_refresh_locked(struct mp_pool *p, uint64_t now);
 void mp_lease_strays_end(struct mp_pool *p);
 

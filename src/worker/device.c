@@ -313,3 +313,64 @@ int mp_worker_probe(const char *driver, struct mp_fail *f)
 	free(w);
 	return fflush(stdout) ? MP_WORKER_EXIT_DRIVER : 0;
 }
+
+/* What is wrong with it, or NULL. */
+static const char *look_at(struct mp_worker *w, const char *uuid, size_t *ret_taken)
+{
+	struct mp_fail f = {0};
+	size_t total = 0, rest = 0;
+	const char *why = NULL;
+	CUcontext ctx;
+	CUresult r;
+
+	w->devices = 0;
+	if (mp_devices_take(w, uuid, NULL, &f))
+		return "the driver does not have it any more";
+	r = w->drv.cuDevicePrimaryCtxRetain(&ctx, w->device[0].handle);
+	if (r == CUDA_ERROR_OUT_OF_MEMORY) {
+		/* Not even a context fits: it is used, and works. */
+		*ret_taken = w->device[0].memory;
+		return NULL;
+	}
+	if (r)
+		return "no context can be made on it";
+	r = w->drv.cuCtxSetCurrent(ctx);
+	r = r ? r : w->drv.cuMemGetInfo_v2(&rest, &total);
+	if (r)
+		why = "it does not tell its memory";
+	*ret_taken = total - rest;
+	(void)w->drv.cuCtxSetCurrent(NULL);
+	if (w->drv.cuDevicePrimaryCtxRelease_v2(w->device[0].handle) && !why)
+		why = "a context cannot be ended on it";
+	return why;
+}
+
+int mp_worker_look(const char *driver, const char *uuids, struct mp_fail *f)
+{
+	struct mp_worker *w = calloc(1, sizeof(*w));
+	const char *why, *at, *sep = "";
+	char uuid[64];
+	size_t taken, n;
+	int r = w ? mp_driver_open(w, driver, f) : MP_WORKER_EXIT_DRIVER;
+
+	if (r) {
+		free(w);
+		return r;
+	}
+	printf("{\"devices\": [");
+	for (at = uuids; *at; at += n + (at[n] == ',')) {
+		n = strcspn(at, ",");
+		snprintf(uuid, sizeof(uuid), "%.*s", (int)n, at);
+		taken = 0;
+		why = look_at(w, uuid, &taken);
+		printf("%s{\"uuid\": ", sep);
+		json_string(uuid);
+		printf(", \"taken\": %zu, \"why\": ", taken);
+		json_string(why ? why : "");
+		putchar('}');
+		sep = ", ";
+	}
+	printf("]}\n");
+	free(w);
+	return fflush(stdout) ? MP_WORKER_EXIT_DRIVER : 0;
+}

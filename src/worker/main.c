@@ -6,6 +6,7 @@
  *		[--devices UUID,...] [--memory BYTES,...] [--lease ID] [--session HEX]
  *	motorpool-worker --listen unix:PATH|127.0.0.1:PORT [--once] --driver PATH [--devices ...] [--memory ...]
  *	motorpool-worker --probe --driver PATH
+ *	motorpool-worker --look --driver PATH --devices UUIDS
  *
  * The daemon uses the first and the last, see pool/worker-spawn.h; the second is
  * for tests by hand: it prints the address where it takes lanes, and starts a
@@ -119,13 +120,14 @@ int main(int argc, char **argv)
 		{"devices", required_argument, NULL, 'u'}, {"memory", required_argument, NULL, 'm'},
 		{"lease", required_argument, NULL, 'L'}, {"session", required_argument, NULL, 's'},
 		{"adopt-fd", required_argument, NULL, 'A'},
-		{"listen", required_argument, NULL, 'w'}, {"probe", no_argument, NULL, 'p'}, {"once", no_argument, NULL, 'o'},
+		{"listen", required_argument, NULL, 'w'}, {"probe", no_argument, NULL, 'p'},
+		{"look", no_argument, NULL, 'k'}, {"once", no_argument, NULL, 'o'},
 		{0},
 	};
 	struct mp_worker_options o = {.lane_fd = -1, .control_fd = -1, .account_fd = -1, .adopt_fd = -1};
 	struct mp_fail f = {0};
 	const char *listen_to = NULL;
-	int c, probe = 0, once = 0, r;
+	int c, probe = 0, look = 0, once = 0, r;
 
 	/* It was started by a descriptor, whose number is no name. */
 	prctl(PR_SET_NAME, "motorpool-worke");
@@ -143,12 +145,16 @@ int main(int argc, char **argv)
 		case 's': break; /* in the daemon's log, and in ps */
 		case 'w': listen_to = optarg; break;
 		case 'p': probe = 1; break;
+		case 'k': look = 1; break;
 		case 'o': once = 1; break;
 		default: return usage();
 		}
-	if (!o.driver || optind != argc || (!probe && o.lane_fd < 0 && !listen_to))
+	if (!o.driver || optind != argc || (!probe && !look && o.lane_fd < 0 && !listen_to) ||
+	    (look && !o.devices))
 		return usage();
-	if (probe) {
+	if (look) {
+		r = mp_worker_look(o.driver, o.devices, &f);
+	} else if (probe) {
 		r = mp_worker_probe(o.driver, &f);
 	} else if (listen_to) {
 		r = listen_for(listen_to, &o, once);

@@ -27,5 +27,7 @@ struct mp_worker_options {
 int mp_worker_serve(const struct mp_worker_options *o, struct mp_fail *f);
 /* Prints what the driver offers as JSON; an exit status. */
 int mp_worker_probe(const char *driver, struct mp_fail *f);
+/* The same devices later: what is taken of their memory, a context included, and whether they still work. */
+int mp_worker_look(const char *driver, const char *uuids, struct mp_fail *f);
 
 #endif
