@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* backup, restore, logs, support-bundle, netperf. */
+/* backup, restore, logs, support-bundle. */
 #include "cli/cli.h"
 #include "base/check.h"
 #include "base/clock.h"
@@ -282,90 +282,4 @@ int mp_cli_support_bundle(struct mp_cli *c)
 		return print_own(json_pack("{s:s}", "directory", dir));
 	printf("%s: no secrets are in it, names of users, hosts and programs are\n", dir);
 	return 0;
-}
-
-/* ---- The way to the server ---- */
-
-static int by_value(const void *a, const void *b)
-{
-	double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-#define PINGS 40
-#define BLOB  (32u << 20)
-
-/* Seconds of one exchange on an open connection, or negative. */
-static double timed(struct mp_http_client *h, const char *path, struct mp_fail *f)
-{
-	uint64_t t0 = mp_now_ns();
-	json_t *body = NULL;
-	int status = 0;
-	bool good = mp_http_call(h, "GET", path, NULL, 60000, &status, &body, f) == MP_HTTP_OK && status == 200;
-
-	json_decref(body);
-	return good ? (double)(mp_now_ns() - t0) / 1e9 : -1;
-}
-
-static int server_measure(const struct mp_bundle *b, const char *address, json_t *rows, struct mp_fail *f)
-{
-	struct mp_http_target t = {.address = address, .ca_file = b->ca_file, .token = b->token};
-	struct mp_http_client *h = mp_http_client_new(&t);
-	double first, ping[PINGS], blob;
-	char path[64];
-	int i;
-
-	snprintf(path, sizeof(path), "/v1/netperf?bytes=%u", BLOB);
-	first = h ? timed(h, "/v1/netperf?bytes=1", f) : -1;
-	for (i = 0; i < PINGS && first >= 0; i++)
-		if ((ping[i] = timed(h, "/v1/netperf?bytes=1", f)) < 0)
-			first = -1;
-	blob = first < 0 ? -1 : timed(h, path, f);
-	mp_http_client_free(h);
-	if (blob <= 0) {
-		f->code = MP_CODE_UNREACHABLE;
-		return -1;
-	}
-	qsort(ping, PINGS, sizeof(*ping), by_value);
-	json_array_append_new(rows, json_pack("{s:s, s:f, s:f, s:f, s:f}", "server", address, "connect_ms", first * 1e3,
-					      "round_trip_ms", ping[PINGS / 2] * 1e3, "worst_ms",
-					      ping[PINGS - 1] * 1e3, "gbit_s", (double)BLOB * 8 / blob / 1e9));
-	return 0;
-}
-
-int mp_cli_netperf(struct mp_cli *c)
-{
-	static const char *const names[] = {"SERVER", "CONNECT-MS", "ROUND-TRIP-MS", "WORST-MS", "GBIT/S"};
-	json_t *rows = json_array(), *r;
-	struct mp_fail f = {0};
-	struct mp_table *t;
-	struct mp_bundle b;
-	unsigned i;
-	size_t k;
-	int rc = 0;
-
-	if (mp_bundle_open(c->bundle, &b, &f) < 0)
-		return mp_cli_fail(&f);
-	for (i = 0; i < (c->server ? 1 : b.nservers); i++)
-		if (server_measure(&b, c->server ? c->server : b.servers[i], rows, &f) < 0)
-			rc = mp_cli_fail(&f);
-	if (c->json) {
-		r = json_pack("{s:i, s:O}", "schema_version", 1, "encrypted", rows);
-		mp_cli_print_json(r);
-		json_decref(r);
-	} else {
-		t = mp_table_titled(names, MP_ARRAY_LEN(names));
-		json_array_foreach(rows, k, r) {
-			mp_table_cell(t, "%s", mp_cli_text(r, "server"));
-			mp_table_cell(t, "%.2f", json_real_value(json_object_get(r, "connect_ms")));
-			mp_table_cell(t, "%.3f", json_real_value(json_object_get(r, "round_trip_ms")));
-			mp_table_cell(t, "%.3f", json_real_value(json_object_get(r, "worst_ms")));
-			mp_table_cell(t, "%.2f", json_real_value(json_object_get(r, "gbit_s")));
-		}
-		mp_table_print(t, c->no_headers);
-	}
-	json_decref(rows);
-	mp_bundle_close(&b);
-	return rc;
 }

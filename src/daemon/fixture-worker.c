@@ -9,6 +9,7 @@
  */
 #include "base/account.h"
 #include "pool/worker-spawn.h"
+#include "rpc/perf.h"
 #include "wire/frame.h"
 
 #include <poll.h>
@@ -111,6 +112,10 @@ int main(int argc, char **argv)
 
 	if (argc > 1 && !strcmp(argv[1], "--probe"))
 		return probe();
+	if (argc > 1 && !strcmp(argv[1], "--netperf")) {
+		mp_perf_serve(MP_WORKER_LANE_FD);
+		return 0;
+	}
 	if (argc > 5 && !strcmp(argv[1], "--look"))
 		return look(argv[5]);
 	if (!read_all(MP_WORKER_LANE_FD, &h, sizeof(h)) ||

@@ -593,8 +593,11 @@ def test_keeping():
     everything = "".join((root / "support" / n).read_text() for n in names)
     check(b.returncode == 0 and "log-s1.json" in names and "health-s1.json" in names and "pool.json" in names, "support-bundle collects", names)
     check((root / "bundle/token").read_text().strip()[17:] not in everything and '"hash"' not in everything, "and has no secrets")
-    b = json.loads(motorpool("netperf", "--json").stdout)["encrypted"][0]
-    check(b["gbit_s"] > 0.01 and 0 < b["round_trip_ms"] < 1000, "netperf measures", b)
+    r = motorpool("netperf", "--json")
+    b = {x["lane"]: x for x in json.loads(r.stdout)["lanes"]}
+    check(sorted(b) == ["encrypted", "plain"] and all(x["up_gbit_s"] > 0.01 and x["down_gbit_s"] > 0.01 and x["one_way_records_s"] > 1000 and
+                                                      0 < x["round_trip_us"] <= x["worst_us"] for x in b.values()),
+          "netperf measures lanes, plain and encrypted", r)
     os.symlink(COMMAND if COMMAND.startswith("/") else os.path.abspath(COMMAND), root / "bitfusion")
     b = subprocess.run([str(root / "bitfusion"), "list_gpus"], env=env, capture_output=True, text=True)
     check("Fixture" in b.stdout, "bitfusion list_gpus", b)

@@ -399,6 +399,11 @@ static void hello_serve(struct mp_pool *p, int own_fd, const struct mp_hello *h)
 	pthread_mutex_lock(&p->lock);
 	if (!refusal) {
 		l = mp_lease_find_secret_locked(p, h->secret);
+		if (!l && mp_perf_lane_locked(p, h->secret, own_fd)) {
+			pthread_mutex_unlock(&p->lock);
+			close(own_fd);
+			return;
+		}
 		if (!l || l->state >= LEASE_ENDING)
 			refusal = "this lease is over, or its secret is wrong";
 	}
@@ -493,6 +498,7 @@ static void event_serve(struct mp_pool *p, uint64_t what)
 	case WATCH_LISTENER: connection_take(p, &p->listeners[what >> 8]); break;
 	case WATCH_WORKER: worker_ended(p, (pid_t)(what >> 8)); break;
 	case WATCH_GATE: gate_take(p); break;
+	case MP_WATCH_PERF: mp_perf_ended((int)(what >> 8)); break;
 	case WATCH_HALF_OPEN: half_open_read(p, (int)(what >> 8)); break;
 	}
 }

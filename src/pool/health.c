@@ -265,8 +265,8 @@ static const struct {
 	const char *name, *remedy;
 	void (*check)(struct mp_pool *p, struct finding *f);
 } checks[] = {
-	{"devices", "end what uses them, repair the driver or the device, enable them, or take them off 'offer' in the configuration",
-	 check_devices},
+	{"devices", "end what uses them, repair the driver or the device, enable them, or take them off 'offer' in "
+		    "the configuration", check_devices},
 	{"store", "free the disk, or repair its permissions; running programs are not touched", check_store},
 	{"voters", "start the store's other members; what runs goes on, nothing new is given without a majority",
 	 check_voters},

@@ -234,6 +234,9 @@ json_t *mp_pool_audit_list(struct mp_pool *p, int64_t since, int64_t limit);
 /* GPU-seconds by "client", "user", "host" or "program", running leases included. */
 json_t *mp_pool_stats(struct mp_pool *p, const char *by, int64_t since, struct mp_fail *f);
 
+/* A lane that may be measured for a minute: {secret, data}. NULL with a sentence. */
+json_t *mp_perf_open(struct mp_pool *p, struct mp_fail *f);
+
 /* Named checks of this server: {checks: [{check, where, state, text, remedy}]}. */
 json_t *mp_pool_health(struct mp_pool *p);
 

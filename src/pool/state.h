@@ -94,6 +94,14 @@ struct listener {
 	char text[128]; /* as told to clients: ":PORT" for a wildcard, ADDR:PORT, unix:PATH */
 };
 
+/* A secret with which a lane may be measured. */
+struct perf {
+	uint8_t secret[MP_SECRET_BYTES];
+	uint64_t until; /* ns; 0: none */
+};
+#define MP_PERF_LANE_FD 3
+enum { MP_WATCH_PERF = 5 }; /* beside those of data.c */
+
 struct half_open {
 	struct half_open *next;
 	int fd;
@@ -139,6 +147,7 @@ struct mp_pool {
 	int64_t limits_seen;
 	uint64_t freed_ns; /* when memory last became free here */
 	struct waiter *waiters;
+	struct perf perf[8];
 	uint64_t bad_hellos, bad_tokens, granted, refused, workers_started;
 };
 
@@ -252,6 +261,11 @@ int mp_session_adopt_locked(struct mp_pool *p, struct lease *l, pid_t worker, ui
 void mp_session_end_strays(struct mp_pool *p, const char *id, const char *account);
 /* Workers that have joined the account but that no session names: a daemon died while it started them. */
 void mp_session_adopt_strays_locked(struct mp_pool *p, struct lease *l);
+
+/* perf.c: for the data thread */
+/* A worker for this lane, if the secret is one of measuring; the lane stays the caller's. */
+bool mp_perf_lane_locked(struct mp_pool *p, const uint8_t secret[MP_SECRET_BYTES], int fd);
+void mp_perf_ended(int own_pidfd);
 
 /* data.c: the data port's thread */
 int mp_data_open(struct mp_pool *p, const char *listeners, struct mp_fail *f);

@@ -152,6 +152,17 @@ void mp_rest_logs(struct mp_rest_call *c)
 
 #define BLOB_MAX (64u << 20)
 
+void mp_rest_netperf_lane(struct mp_rest_call *c)
+{
+	struct mp_fail f = {0};
+	json_t *j = mp_perf_open(c->pool, &f);
+
+	if (j)
+		mp_http_answer_json(c->request, 200, j);
+	else
+		mp_rest_refuse(c, &f);
+}
+
 void mp_rest_netperf(struct mp_rest_call *c)
 {
 	const char *n = mp_http_query(c->request, "bytes");

@@ -51,6 +51,7 @@ json_t *mp_rest_certificate_check(struct mp_pool *p);
 void mp_rest_backup(struct mp_rest_call *c);
 void mp_rest_restore(struct mp_rest_call *c);
 void mp_rest_logs(struct mp_rest_call *c);
+void mp_rest_netperf_lane(struct mp_rest_call *c);
 void mp_rest_netperf(struct mp_rest_call *c);
 void mp_rest_setting_list(struct mp_rest_call *c);
 void mp_rest_setting_set(struct mp_rest_call *c);

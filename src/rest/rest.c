@@ -56,6 +56,8 @@ static const struct mp_rest_row table[] = {
 	{"POST", "/v1/restore", MP_ROLE_ADMIN, mp_rest_restore, "put that back; nothing that was revoked revives"},
 	{"GET", "/v1/logs", MP_ROLE_OPERATE, mp_rest_logs, "the last ?lines=N of this server's log"},
 	{"GET", "/v1/netperf", MP_ROLE_USE, mp_rest_netperf, "?bytes=N of nothing, to measure the way"},
+	{"POST", "/v1/netperf", MP_ROLE_USE, mp_rest_netperf_lane,
+	 "a secret with which a data lane may be measured for a minute"},
 	{"GET", "/v1/settings", MP_ROLE_READ, mp_rest_setting_list, "settings of the pool"},
 	{"PUT", "/v1/settings/{id}", MP_ROLE_ADMIN, mp_rest_setting_set, "\"value\" of one"},
 	{"GET", "/v1/health", MP_ROLE_READ, mp_rest_health, "named checks of this server"},

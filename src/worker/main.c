@@ -6,6 +6,7 @@
  *		[--devices UUID,...] [--memory BYTES,...] [--lease ID] [--session HEX]
  *	motorpool-worker --listen unix:PATH|127.0.0.1:PORT [--once] --driver PATH [--devices ...] [--memory ...]
  *	motorpool-worker --probe --driver PATH
+ *	motorpool-worker --netperf --lane-fd N
  *	motorpool-worker --look --driver PATH --devices UUIDS
  *
  * The daemon uses the first and the last, see pool/worker-spawn.h; the second is
@@ -25,6 +26,8 @@
 
 #include "base/log.h"
 #include "pool/worker-spawn.h"
+#include "rpc/perf.h"
+#include "worker/confine.h"
 #include "worker/listen.h"
 #include "worker/worker.h"
 
@@ -121,13 +124,14 @@ int main(int argc, char **argv)
 		{"lease", required_argument, NULL, 'L'}, {"session", required_argument, NULL, 's'},
 		{"adopt-fd", required_argument, NULL, 'A'},
 		{"listen", required_argument, NULL, 'w'}, {"probe", no_argument, NULL, 'p'},
-		{"look", no_argument, NULL, 'k'}, {"once", no_argument, NULL, 'o'},
+		{"look", no_argument, NULL, 'k'},
+		{"netperf", no_argument, NULL, 'n'}, {"once", no_argument, NULL, 'o'},
 		{0},
 	};
 	struct mp_worker_options o = {.lane_fd = -1, .control_fd = -1, .account_fd = -1, .adopt_fd = -1};
 	struct mp_fail f = {0};
 	const char *listen_to = NULL;
-	int c, probe = 0, look = 0, once = 0, r;
+	int c, probe = 0, look = 0, netperf = 0, once = 0, r;
 
 	/* It was started by a descriptor, whose number is no name. */
 	prctl(PR_SET_NAME, "motorpool-worke");
@@ -146,9 +150,16 @@ int main(int argc, char **argv)
 		case 'w': listen_to = optarg; break;
 		case 'p': probe = 1; break;
 		case 'k': look = 1; break;
+		case 'n': netperf = 1; break;
 		case 'o': once = 1; break;
 		default: return usage();
 		}
+	if (netperf && o.lane_fd >= 0) {
+		if (mp_confine())
+			return MP_WORKER_EXIT_USAGE;
+		mp_perf_serve(o.lane_fd);
+		return 0;
+	}
 	if (!o.driver || optind != argc || (!probe && !look && o.lane_fd < 0 && !listen_to) ||
 	    (look && !o.devices))
 		return usage();
