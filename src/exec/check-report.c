@@ -209,7 +209,8 @@ static const char *hazard(const struct check_place *first, const struct check_pl
 	return first->access == CHECK_READ ? "WAR" : second->access == CHECK_READ ? "RAW" : "WAW";
 }
 
-void check_report_race(struct warp *w, const struct check_place *first, const struct check_place *second, uint64_t addr)
+void check_report_race(struct warp *w, const struct check_place *first, const struct check_place *second,
+		       uint64_t addr)
 {
 	if (begin()) {
 		LINE("Error: Race reported between %s access and %s access at __shared__ 0x%llx (%s hazard)\n",

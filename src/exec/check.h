@@ -29,7 +29,8 @@ void check_report_bounds(struct warp *w, const struct check_place *at, bool shar
 void check_report_misaligned(struct warp *w, const struct check_place *at, bool shared, uint64_t addr, size_t n);
 void check_report_init(struct warp *w, const struct check_place *at, bool shared, uint64_t addr, size_t n,
 		       const struct mp_exec_block *in);
-void check_report_race(struct warp *w, const struct check_place *first, const struct check_place *second, uint64_t addr);
+void check_report_race(struct warp *w, const struct check_place *first, const struct check_place *second,
+		       uint64_t addr);
 
 /* ---- check-race.c: shared memory of a block, a byte at a time ---- */
 

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/tsan.h"
 #include "base/check.h"
 #include "base/clock.h"
 
@@ -206,7 +207,9 @@ int mp_net_sendv(int fd, struct iovec *iov, int n)
 				return -1;
 			}
 		}
+		MP_TSAN_READS_BEGIN();
 		got = sendmsg(fd, &m, MSG_NOSIGNAL);
+		MP_TSAN_READS_END();
 		if (got < 0) {
 			struct pollfd p = {.fd = fd, .events = POLLOUT};
 

@@ -37,7 +37,8 @@ __thread struct mp_thread *mp_self __attribute__((tls_model("initial-exec")));
 
 static pthread_mutex_t opening = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t threads_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct mp_thread *threads MP_GUARDED_BY(threads_lock);
+/* Grows at its head, under the lock; read without it. */
+static struct mp_thread *_Atomic threads;
 static uint32_t thread_numbers MP_GUARDED_BY(threads_lock);
 static pthread_key_t thread_key;
 static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
@@ -46,7 +47,7 @@ static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
 
 const struct mp_thread *mp_threads(void)
 {
-	return threads;
+	return atomic_load_explicit(&threads, memory_order_acquire);
 }
 
 /* A thread ends: its streams go, its counters stay. */
@@ -90,8 +91,8 @@ struct mp_thread *mp_thread_new(void)
 	pthread_once(&thread_once, thread_key_make);
 	pthread_mutex_lock(&threads_lock);
 	t->number = ++thread_numbers;
-	t->next = threads;
-	threads = t;
+	t->next = atomic_load_explicit(&threads, memory_order_relaxed);
+	atomic_store_explicit(&threads, t, memory_order_release);
 	pthread_mutex_unlock(&threads_lock);
 	pthread_setspecific(thread_key, t);
 	mp_self = t;

@@ -260,8 +260,10 @@ static const struct {
 	{"MOTORPOOL_SOFT_CACHE", "", "directory that keeps compiled code between processes; empty for none",
 	 set_cache},
 	{"CUDA_MODULE_LOADING", "LAZY", "EAGER: kernels are decoded at module load", set_loading},
-	{"MOTORPOOL_SOFT_CHECK", "none", "look at accesses of kernels: memory, init, race, or all; reports on standard error", set_check},
-	{"MOTORPOOL_SOFT_CHECK_EXIT", "0", "the status with which a process ends that had errors; 0: its own", set_check_exit},
+	{"MOTORPOOL_SOFT_CHECK", "none",
+	 "look at accesses of kernels: memory, init, race, or all; reports on standard error", set_check},
+	{"MOTORPOOL_SOFT_CHECK_EXIT", "0", "the status with which a process ends that had errors; 0: its own",
+	 set_check_exit},
 	{"MOTORPOOL_SOFT_CHECK_LIMIT", "100", "reports that are printed", set_check_limit},
 	{"CUDA_LAUNCH_BLOCKING", "0", "1: every launch waits for its kernel", set_blocking},
 };

@@ -109,7 +109,7 @@ static void flags(void)
 	MUST(cuStreamWaitValue32(s, flag + 16, 5, CU_STREAM_WAIT_VALUE_EQ));
 	MUST(cuStreamWriteValue32(s, flag + 32, 9, 0));
 	usleep(1000);
-	p[4] = 5;
+	__atomic_store_n(&p[4], 5, __ATOMIC_RELEASE); /* the device waits for it: no plain write */
 	MUST(cuStreamSynchronize(s));
 	call_line("values %u %u", p[4], p[8]);
 	MUST(cuMemFreeHost((void *)p));
