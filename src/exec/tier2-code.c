@@ -234,7 +234,7 @@ static void enqueue(struct variant *v)
 		sigdelset(&none, SIGBUS);
 		pthread_sigmask(SIG_SETMASK, &none, &old);
 		if (pthread_create(&all.thread, NULL, compiler, NULL))
-			v->state = FAILED;
+			__atomic_store_n(&v->state, FAILED, __ATOMIC_RELAXED);
 		pthread_sigmask(SIG_SETMASK, &old, NULL);
 		if (v->state == FAILED)
 			return;
@@ -242,7 +242,7 @@ static void enqueue(struct variant *v)
 		pthread_detach(all.thread);
 		all.has_thread = true;
 	}
-	v->state = QUEUED;
+	__atomic_store_n(&v->state, QUEUED, __ATOMIC_RELAXED); /* asked for without the lock */
 	v->next = NULL;
 	*all.last = v;
 	all.last = &v->next;
