@@ -205,7 +205,7 @@ static void hold(struct one *o, struct mp_held *h, uint64_t end)
 		if (!c.good)
 			tell("note program of %s did not start", id);
 	}
-	while (mp_now_ns() < end) {
+	while (mp_now_ns() < (end < until ? end : until)) {
 		state = mp_held_step(h, -1, 500);
 		if (state == MP_HELD_ENDED)
 			break;
@@ -222,6 +222,15 @@ static void hold(struct one *o, struct mp_held *h, uint64_t end)
 		child_end(&c);
 }
 
+/* Not past the end of the test. */
+static void rest(uint64_t ms)
+{
+	uint64_t now = mp_now_ns(), ns = ms * 1000000;
+
+	if (now < until)
+		usleep((useconds_t)((ns < until - now ? ns : until - now) / 1000));
+}
+
 static void *client_run(void *arg)
 {
 	struct one *o = arg;
@@ -235,7 +244,7 @@ static void *client_run(void *arg)
 		return NULL;
 	}
 	/* Clients come one by one, as their users do. */
-	usleep((useconds_t)(rand_r(&o->seed) % 1000 * mean_ms));
+	rest(rand_r(&o->seed) % 1000 * mean_ms / 1000);
 	while (mp_now_ns() < until) {
 		struct mp_ask ask = {.n = 1 + rand_r(&o->seed) % 2, .fraction = 125000u * (1 + rand_r(&o->seed) % 6),
 				     .timeout_s = rand_r(&o->seed) % 2 ? 0 : (int)(mean_ms / 1000 + 1), .program = "chaos"};
@@ -243,7 +252,7 @@ static void *client_run(void *arg)
 		memset(&f, 0, sizeof(f));
 		if (mp_client_ask(&b, &ask, NULL, &h, &f) < 0) {
 			/* Over a limit, or nothing fits: not again at once. */
-			usleep((useconds_t)((500 + rand_r(&o->seed) % 1000) * mean_ms));
+			rest((500 + rand_r(&o->seed) % 1000) * mean_ms / 1000);
 			continue;
 		}
 		tell_held(h, &ask, name ? name + 1 : o->bundle);
