@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "base/check.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -130,19 +131,32 @@ int mp_cli_server_add(struct mp_cli *c)
 /* show, rotate, retire: all answer what is trusted now. */
 int mp_cli_ca(struct mp_cli *c)
 {
-	bool show = !strcmp(c->role, "show");
-	char path[64];
-	json_t *j;
+	bool show = !strcmp(c->role, "show"), csr = !strcmp(c->role, "csr");
+	char path[64], pem[65536];
+	json_t *j, *body = NULL;
+	struct mp_fail f = {0};
+	FILE *in;
 	int rc;
 
+	if (!strcmp(c->role, "import")) {
+		in = fopen(c->argv[0], "re");
+		if (!in) {
+			mp_fail_set(&f, MP_CODE_CONFIG, "cannot read %s: %s", c->argv[0], strerror(errno));
+			return mp_cli_fail(&f);
+		}
+		pem[fread(pem, 1, sizeof(pem) - 1, in)] = 0;
+		fclose(in);
+		body = json_pack("{s:s}", "certificate", pem);
+	}
+
 	snprintf(path, sizeof(path), "/v1/ca%s%s", show ? "" : "/", show ? "" : c->role);
-	j = mp_cli_call(c, show ? "GET" : "POST", path, NULL, &rc);
+	j = mp_cli_call(c, show ? "GET" : "POST", path, body, &rc);
 	if (!j)
 		return rc;
 	if (c->json)
 		rc = mp_cli_print_json(j);
 	else
-		fputs(mp_cli_text(j, "ca"), stdout);
+		fputs(mp_cli_text(j, csr ? "csr" : "ca"), stdout);
 	json_decref(j);
 	return rc;
 }

@@ -203,6 +203,47 @@ def test_rotate(d):
     r.end()
 
 
+def test_offline(d):
+    """The authority's certificate comes from one that is kept elsewhere."""
+    away = root / "offline"
+    away.mkdir()
+
+    def openssl(*args):
+        return subprocess.run(["openssl", *args], cwd=away, capture_output=True, text=True)
+    openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "root.key", "-out", "root.crt", "-days", "30",
+            "-subj", "/CN=Company root")
+    b = motorpool("ca", "import", str(away / "root.crt"))
+    check(b.returncode == 2 and "ca csr" in b.stderr, "a certificate that nobody asked for is refused", b)
+    b = motorpool("ca", "csr")
+    (away / "ca.csr").write_text(b.stdout)
+    check(b.returncode == 0 and "CA:TRUE" in openssl("req", "-in", "ca.csr", "-noout", "-text").stdout, "the pool asks for an authority's certificate", b)
+    for ext, good in (("basicConstraints=critical,CA:FALSE", False), ("basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign", True)):
+        (away / "ext").write_text(ext + "\n")
+        openssl("x509", "-req", "-in", "ca.csr", "-CA", "root.crt", "-CAkey", "root.key", "-CAcreateserial", "-days", "20", "-extfile", "ext", "-out", "ca.crt")
+        b = motorpool("ca", "import", str(away / "ca.crt"))
+        if not good:
+            check(b.returncode == 2 and "CA:TRUE" in b.stderr, "one that may not sign is refused", b)
+    check(b.returncode == 0 and b.stdout.count("BEGIN CERTIFICATE") == 2, "signed elsewhere it is imported, both are believed", b)
+    old = (root / "bundle/ca.crt").read_text()
+    r = Run("-p", "0.5")
+
+    def under(x):
+        return openssl("verify", "-CAfile", "root.crt", "-untrusted", "ca.crt", str(x.dir / "server.crt")).returncode == 0
+    check(within(8, lambda: all(under(x) for x in d)), "every server gets a certificate that leads to the other's root")
+    check(all(motorpool("list", "--server", f"127.0.0.1:{x.api}").returncode == 0 for x in d), "who has the old bundle believes them")
+    (root / "bundle/ca.crt").write_text(b.stdout)
+    b = motorpool("ca", "retire")
+    (root / "bundle/ca.crt").write_text(b.stdout)
+    check(b.returncode == 0 and old not in b.stdout and b.stdout.count("BEGIN CERTIFICATE") == 1, "the old authority is retired", b)
+    check(within(8, lambda: all(motorpool("list", "--server", f"127.0.0.1:{x.api}").returncode == 0 for x in d)), "its own certificate is all that a bundle needs")
+    b = motorpool("run", "-p", "0.25", "--", "true")
+    check(b.returncode == 0 and r.p.poll() is None and len(leases()) == 1, "leases are given, the running one has seen nothing of it", b)
+    d[1].kill()
+    d[1] = d[1].again()
+    check(d[1].api and within(5, lambda: state("s2") == "ok"), "a server that is started again is one of them", pool())
+    r.end()
+
+
 def test_one_pool(d):
     p = pool()
     check([(s["name"], s["state"], len(s["devices"])) for s in p["servers"]] == [(f"s{i}", "ok", 2) for i in (1, 2, 3)],
@@ -419,6 +460,7 @@ def main():
     seeds(*d)
     test_move(d, e)
     test_rotate(d)
+    test_offline(d)
     for t in (test_one_pool, test_drain, test_limits, test_line, test_revoke):
         t(d)
     test_strays(d, e)

@@ -103,21 +103,21 @@ int mp_http_install(const char *dir, const char *ca, const char *cross, const ch
 	return 0;
 }
 
-int mp_http_rotate(const char *dir, struct mp_fail *f)
+/* Another authority signs from now on; who trusts the one before believes it by a bridge. */
+static int authority_replace(const char *dir, const struct mp_pair *new, struct mp_fail *f)
 {
-	struct mp_pair old = {0}, new = {0};
-	char path[4200], *before = mp_pem_read(dir, "ca.crt"), *now = NULL, *bridge = NULL, *both = NULL;
+	char path[4200], *before = mp_pem_read(dir, "ca.crt"), *now = mp_pem_text(new->cert), *bridge = NULL, *both = NULL;
+	struct mp_pair old = {0};
 	X509 *cross = NULL;
 	int rc = -1;
 
 	if (!before || mp_pair_read(dir, "ca.crt", "ca.key", &old, f) != 1)
 		mp_fail_set(f, EINVAL, "this server has not the pool's authority");
-	else if (!mp_pair_authority(&new) || !mp_pair_cross(&cross, &new, &old) ||
-		 !(now = mp_pem_text(new.cert)) || !(bridge = mp_pem_text(cross)) ||
+	else if (!mp_pair_cross(&cross, new, &old) || !now || !(bridge = mp_pem_text(cross)) ||
 		 asprintf(&both, "%s%s", now, before) < 0)
 		mp_fail_set(f, EIO, "cannot make a certificate authority");
 	else if (mp_pem_write(dir, "ca-cross.crt", bridge, 0644, f) == 0 &&
-		 mp_pair_write(dir, NULL, "ca.key", &new, f) == 0 &&
+		 mp_pair_write(dir, NULL, "ca.key", new, f) == 0 &&
 		 mp_pem_write(dir, "ca.crt", both, 0644, f) == 0)
 		rc = 0;
 	if (!rc) {
@@ -126,11 +126,106 @@ int mp_http_rotate(const char *dir, struct mp_fail *f)
 	}
 	X509_free(cross);
 	mp_pair_fini(&old);
-	mp_pair_fini(&new);
 	free(before);
 	free(now);
 	free(bridge);
 	free(both);
+	return rc;
+}
+
+int mp_http_rotate(const char *dir, struct mp_fail *f)
+{
+	struct mp_pair new = {0};
+	int rc = -1;
+
+	if (!mp_pair_authority(&new))
+		mp_fail_set(f, EIO, "cannot make a certificate authority");
+	else
+		rc = authority_replace(dir, &new, f);
+	mp_pair_fini(&new);
+	return rc;
+}
+
+/* ---- An authority that another one, somewhere else, has certified ---- */
+
+static bool request_extend(X509_REQ *r)
+{
+	static const struct {
+		int nid;
+		const char *value;
+	} wants[] = {{NID_basic_constraints, "critical,CA:TRUE,pathlen:1"},
+		     {NID_key_usage, "critical,keyCertSign,cRLSign"}};
+	STACK_OF(X509_EXTENSION) *list = sk_X509_EXTENSION_new_null();
+	bool good = list != NULL;
+	size_t i;
+
+	for (i = 0; good && i < 2; i++) {
+		X509_EXTENSION *e = X509V3_EXT_conf_nid(NULL, NULL, wants[i].nid, wants[i].value);
+
+		good = e && sk_X509_EXTENSION_push(list, e) > 0;
+	}
+	good = good && X509_REQ_add_extensions(r, list);
+	sk_X509_EXTENSION_pop_free(list, X509_EXTENSION_free);
+	return good;
+}
+
+int mp_http_authority_csr(const char *dir, char **ret_csr, struct mp_fail *f)
+{
+	struct mp_pair p = {.key = EVP_EC_gen("P-256")};
+	X509_REQ *r = X509_REQ_new();
+	BIO *b = BIO_new(BIO_s_mem());
+	char *data;
+	long n;
+
+	*ret_csr = NULL;
+	if (!mp_http_has_authority(dir))
+		mp_fail_set(f, EINVAL, "this server has not the pool's authority");
+	else if (p.key && r && b && X509_REQ_set_pubkey(r, p.key) &&
+		 X509_NAME_add_entry_by_txt(X509_REQ_get_subject_name(r), "CN", MBSTRING_UTF8,
+					    (const unsigned char *)"Motorpool authority", -1, -1, 0) &&
+		 request_extend(r) && X509_REQ_sign(r, p.key, EVP_sha256()) > 0 && PEM_write_bio_X509_REQ(b, r) == 1 &&
+		 mp_pair_write(dir, NULL, "ca.key.new", &p, f) == 0) {
+		n = BIO_get_mem_data(b, &data);
+		*ret_csr = strndup(data, (size_t)n);
+	} else {
+		mp_fail_set(f, EIO, "cannot make a key for the authority in %s", dir);
+	}
+	BIO_free(b);
+	X509_REQ_free(r);
+	mp_pair_fini(&p);
+	return *ret_csr ? 0 : -1;
+}
+
+int mp_http_authority_import(const char *dir, const char *pem, struct mp_fail *f)
+{
+	BIO *b = BIO_new_mem_buf(pem, -1), *k;
+	char path[4200], *key = mp_pem_read(dir, "ca.key.new");
+	struct mp_pair new = {.cert = b ? PEM_read_bio_X509(b, NULL, NULL, NULL) : NULL};
+	int rc = -1;
+
+	k = key ? BIO_new_mem_buf(key, -1) : NULL;
+	new.key = k ? PEM_read_bio_PrivateKey(k, NULL, NULL, NULL) : NULL;
+	if (!new.key)
+		mp_fail_set(f, EINVAL, "there is no request that this could answer: 'motorpool ca csr' makes one");
+	else if (!new.cert)
+		mp_fail_set(f, EINVAL, "that is no certificate: its file begins with BEGIN CERTIFICATE");
+	else if (X509_check_private_key(new.cert, new.key) != 1)
+		mp_fail_set(f, EINVAL, "that certificate is not of the last request: 'motorpool ca csr' makes another");
+	else if (!X509_check_ca(new.cert))
+		mp_fail_set(f, EINVAL, "that certificate may not sign others: it needs basicConstraints CA:TRUE");
+	else if (X509_cmp_current_time(X509_get0_notBefore(new.cert)) > 0 ||
+		 X509_cmp_current_time(X509_get0_notAfter(new.cert)) < 0)
+		mp_fail_set(f, EINVAL, "that certificate is not valid now");
+	else
+		rc = authority_replace(dir, &new, f);
+	if (!rc) {
+		snprintf(path, sizeof(path), "%s/ca.key.new", dir);
+		unlink(path);
+	}
+	mp_pair_fini(&new);
+	BIO_free(b);
+	BIO_free(k);
+	free(key);
 	return rc;
 }
 
@@ -203,6 +298,9 @@ bool mp_http_trusts(const char *dir, const unsigned char *der, size_t n)
 		X509_STORE_add_cert(trusted, one);
 		X509_free(one);
 	}
+	/* What ca.crt names is believed, whoever signed it. */
+	if (trusted)
+		X509_STORE_set_flags(trusted, X509_V_FLAG_PARTIAL_CHAIN);
 	if (c && trusted && check && X509_STORE_CTX_init(check, trusted, c, NULL) == 1)
 		good = X509_STORE_CTX_set_purpose(check, X509_PURPOSE_SSL_CLIENT) == 1 &&
 		       X509_verify_cert(check) == 1 &&

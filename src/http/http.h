@@ -191,6 +191,12 @@ int mp_http_install(const char *dir, const char *ca, const char *cross, const ch
  * until mp_http_retire().  The server's certificate is made again.
  */
 int mp_http_rotate(const char *dir, struct mp_fail *f);
+/*
+ * The same with an authority that another one certifies, which may be offline: a
+ * request for it (its key waits in ca.key.new), and the certificate that came back.
+ */
+int mp_http_authority_csr(const char *dir, char **ret_csr, struct mp_fail *f);
+int mp_http_authority_import(const char *dir, const char *pem, struct mp_fail *f);
 /* The authority's key as PEM text under a passphrase, and back into a directory with its certificate. */
 int mp_http_seal(const char *dir, const char *passphrase, char **ret_pem, struct mp_fail *f);
 int mp_http_unseal(const char *dir, const char *ca, const char *pem, const char *passphrase,

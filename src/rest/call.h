@@ -37,6 +37,7 @@ void mp_rest_server_drain(struct mp_rest_call *c);
 void mp_rest_server_remove(struct mp_rest_call *c);
 void mp_rest_device_change(struct mp_rest_call *c);
 void mp_rest_ca(struct mp_rest_call *c);
+void mp_rest_ca_csr(struct mp_rest_call *c);
 void mp_rest_ca_change(struct mp_rest_call *c);
 void mp_rest_join_create(struct mp_rest_call *c);
 void mp_rest_join(struct mp_rest_call *c);

@@ -41,20 +41,40 @@ static bool authority_here(struct mp_rest_call *c)
 void mp_rest_ca_change(struct mp_rest_call *c)
 {
 	const char *dir = mp_pool_state_dir(c->pool);
-	bool retire = strstr(c->row->path, "/retire") != NULL;
+	const char *cert = json_string_value(json_object_get(c->body, "certificate"));
+	bool retire = strstr(c->row->path, "/retire") != NULL, import = strstr(c->row->path, "/import") != NULL;
 	struct mp_fail f = {0};
+	int rc;
 
 	if (!authority_here(c))
 		return;
-	f.code = MP_CODE_FAILED;
-	if ((retire ? mp_http_retire(dir, &f) : mp_http_rotate(dir, &f)) < 0) {
-		f.code = MP_CODE_FAILED;
+	rc = retire   ? mp_http_retire(dir, &f)
+	     : import ? mp_http_authority_import(dir, cert ? cert : "", &f)
+		      : mp_http_rotate(dir, &f);
+	if (rc < 0) {
+		f.code = import ? MP_CODE_USAGE : MP_CODE_FAILED;
 		mp_rest_refuse(c, &f);
 		return;
 	}
 	/* This server's own certificate follows within a second, the others' by this key. */
 	mp_pool_authority_changed(c->pool);
 	mp_rest_ca(c);
+}
+
+void mp_rest_ca_csr(struct mp_rest_call *c)
+{
+	struct mp_fail f = {0};
+	char *csr;
+
+	if (!authority_here(c))
+		return;
+	if (mp_http_authority_csr(mp_pool_state_dir(c->pool), &csr, &f) < 0) {
+		f.code = MP_CODE_FAILED;
+		mp_rest_refuse(c, &f);
+		return;
+	}
+	mp_http_answer_json(c->request, 200, json_pack("{s:s}", "csr", csr));
+	free(csr);
 }
 
 void mp_rest_join_create(struct mp_rest_call *c)

@@ -47,6 +47,8 @@ static const struct mp_rest_row table[] = {
 	{"POST", "/v1/ca/rotate", MP_ROLE_ADMIN, mp_rest_ca_change,
 	 "a new authority; the old one is believed until it is retired"},
 	{"POST", "/v1/ca/retire", MP_ROLE_ADMIN, mp_rest_ca_change, "believe the newest authority only"},
+	{"POST", "/v1/ca/csr", MP_ROLE_ADMIN, mp_rest_ca_csr, "a request for an authority that another one certifies"},
+	{"POST", "/v1/ca/import", MP_ROLE_ADMIN, mp_rest_ca_change, "\"certificate\" that came of it: as rotate"},
 	{"POST", "/v1/joins", MP_ROLE_ADMIN, mp_rest_join_create, "a token with which a server joins, once"},
 	{"POST", "/v1/servers", MP_ROLE_COUNT, mp_rest_join, "join: by such a token"},
 	{"POST", "/v1/servers/{id}/renew", MP_ROLE_COUNT, mp_rest_renew, "a new certificate; servers only"},

@@ -35,7 +35,7 @@
 
 #define ENDPOINTS    9
 #define CALL_MS	     2000 /* for a commit */
-#define PROBE_MS     1000
+#define PROBE_MS     2000
 #define CONNECT_MS   400
 #define PROBE_DOWN_MS 200 /* between tries to find a majority again */
 #define CATCH_UP_MS  1000

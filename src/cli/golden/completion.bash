@@ -20,6 +20,8 @@ _motorpool() {
 		"setting set")words=" --server --bundle --json --help" ;;
 		"ca show")words=" --server --bundle --json --help" ;;
 		"ca rotate")words=" --server --bundle --json --help" ;;
+		"ca csr")words=" --server --bundle --json --help" ;;
+		"ca import")words=" --server --bundle --json --help" ;;
 		"ca retire")words=" --server --bundle --json --help" ;;
 		"store migrate")words=" --server --bundle --json --help" ;;
 		"limit list")words=" --server --bundle --json --no-headers --help" ;;
@@ -62,7 +64,7 @@ _motorpool() {
 			server) words="$words list add drain undrain remove" ;;
 			device) words="$words list disable enable" ;;
 			setting) words="$words list set" ;;
-			ca) words="$words show rotate retire" ;;
+			ca) words="$words show rotate csr import retire" ;;
 			store) words="$words migrate" ;;
 			limit) words="$words list set clear" ;;
 			client) words="$words list disable enable" ;;
