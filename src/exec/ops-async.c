@@ -70,8 +70,10 @@ HANDLER("mbarrier")
 	u32 result = 0;
 
 	access_prepare(w, o, &x, 8, (enum space)o->n, true);
-	if (o->e == MB_TEST || o->e == MB_PARITY)
+	if (o->e == MB_TEST || o->e == MB_PARITY) {
 		w->spins += 8;
+		w->polls += 8;
+	}
 	for (int l = 0; l < LANES; l++) {
 		u64 *p, v, b;
 

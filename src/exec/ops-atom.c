@@ -26,7 +26,7 @@ static inline void places(struct warp *w, const struct op *o, unsigned n, u64 *p
 	{                                                                                          \
 		const U *b = slot(w, o->b), *c = slot(w, o->c);                                    \
 		U *d = o->d == SLOT_NONE ? NULL : slot(w, o->d);                                   \
-		u64 p[LANES];                                                                      \
+		u64 p[LANES], moved = 0;                                                           \
 		(void)c;                                                                           \
 		places(w, o, sizeof(U), p);                                                        \
 		if (o->x & 4)                                                                      \
@@ -43,7 +43,8 @@ static inline void places(struct warp *w, const struct op *o, unsigned n, u64 *p
 			if (o->n == SP_SHARED) {                                                   \
 				v = IN(was);                                                       \
 				(void)v;                                                           \
-				*at = OUT(expr);                                                   \
+				now = OUT(expr);                                                   \
+				*at = now;                                                         \
 			} else {                                                                   \
 				do {                                                               \
 					v = IN(was);                                               \
@@ -53,9 +54,12 @@ static inline void places(struct warp *w, const struct op *o, unsigned n, u64 *p
 								      __ATOMIC_SEQ_CST,            \
 								      __ATOMIC_RELAXED));          \
 			}                                                                          \
+			moved |= now ^ was;                                                        \
 			if (d)                                                                     \
 				d[l] = was;                                                        \
 		}                                                                                  \
+		if (!moved) /* a lock that is held, a value that is only looked at */              \
+			w->polls += 8;                                                             \
 	}
 #define SAME_(x) (x)
 #define INTS(n)                                                                                    \

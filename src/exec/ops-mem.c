@@ -313,8 +313,10 @@ static inline void ld(struct warp *w, const struct op *o, enum space space)
 	struct access x;
 	unsigned step = (unsigned)o->size * o->n, i;
 
-	if (o->x & 2)
+	if (o->x & 2) {
 		w->spins++;
+		w->polls++;
+	}
 	if (groups(w, o, space, false))
 		return;
 	access_prepare(w, o, &x, step, space, false);

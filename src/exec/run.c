@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BACKS_IN_A_ROW 100
+#define POLLS_IN_A_ROW 800
 #define SPINS_TO_YIELD 64
 #define BUDGET	       2000
 
@@ -491,12 +491,17 @@ static bool choose(struct warp *w, struct choice *ret)
 	return false;
 }
 
-/* Others have waited long enough: let the blocks after this one run, or the other calls. */
+/*
+ * Others have waited long enough: let the blocks after this one run, or the other
+ * calls.  Only for lanes that look again and again at what another may change:
+ * else those that left a loop early wait behind it until all have come, as code
+ * that asks who is there (activemask) expects.
+ */
 static void be_fair(struct warp *w, uint32_t block)
 {
 	struct frame *f = w->frame, **p = &w->frames;
 
-	w->backs = 0;
+	w->polls = 0;
 	if (f->npending > 1) {
 		w->sweep = block + 1;
 		return;
@@ -619,11 +624,9 @@ run:
 			}
 			if (barrier_arrive(w, op, m))
 				continue;
-			if ((w->released & m) == m) { /* it was the last to come */
-				barrier_pass(w, op, m);
-				continue;
-			}
 			enter(f, cur, m);
+			if ((w->released & m) == m) /* it was the last to come: the others first */
+				return RUN_YIELD;
 			if (w->arrived == w->live) { /* nobody is left to run */
 				w->waiting = true;
 				return RUN_WAIT;
@@ -644,10 +647,8 @@ run:
 			}
 			enter(f, bb->target, g);
 			enter(f, bb->next, m & ~g);
-			if (bb->target <= cur || bb->next <= cur) {
+			if (bb->target <= cur || bb->next <= cur)
 				w->budget--;
-				w->backs++;
-			}
 			goto pick;
 		case K_BRX: {
 			const uint32_t *index = slot(w, op->a);
@@ -725,17 +726,17 @@ jump:
 			enter(f, next, m);
 			return RUN_SPIN;
 		}
-		if (f->npending || f->all_next || w->frames != f)
-			w->backs++;
+		if (!f->npending && !f->all_next && w->frames == f)
+			w->polls = 0;
 	}
-	if (!f->npending && !w->sweep && w->backs < BACKS_IN_A_ROW &&
+	if (!f->npending && !w->sweep && w->polls < POLLS_IN_A_ROW &&
 	    (!code->blocks[next].sync || sync_ready(w, code, next, m))) {
 		cur = next;
 		goto block;
 	}
 	enter(f, next, m);
 pick:
-	if (w->backs >= BACKS_IN_A_ROW)
+	if (w->polls >= POLLS_IN_A_ROW)
 		be_fair(w, cur);
 	if (w->budget <= 0)
 		return RUN_YIELD;
@@ -966,6 +967,13 @@ static void fault_describe(struct cta *c, struct warp *w)
 	mp_ptx_insn_text(in, f->text, sizeof(f->text));
 }
 
+/*
+ * Warps run one after another from barrier to barrier, the last warp first and
+ * the first warp last.  Between barriers any order is right; but programs that
+ * lack a barrier before a shared value is written again pass on GPUs, whose
+ * warps all read it within a few cycles.  It is nearly always the first warp that
+ * writes for all, and so it goes when the others have read.
+ */
 enum run_result cta_run(struct cta *c, uint64_t ticks)
 {
 	sigjmp_buf jump;
@@ -996,7 +1004,7 @@ enum run_result cta_run(struct cta *c, uint64_t ticks)
 		for (n = 0; n < c->cluster->n; n++) {
 			struct cta *p = c->cluster->cta[n];
 
-			for (i = 0; i < p->nwarps; i++) {
+			for (i = p->nwarps; i-- > 0;) {
 				struct warp *w = &p->warps[i];
 
 				if (w->done || w->waiting)

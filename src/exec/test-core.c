@@ -64,6 +64,84 @@ MP_TEST(divergent_loop)
 	mp_exec_module_free(m);
 }
 
+/* Lanes that leave loops early wait for the others behind them, however long it takes: activemask sees all. */
+MP_TEST(loops_end_together)
+{
+	static const char text[] = HEAD
+		".visible .entry k(.param .u64 out) {\n"
+		" .reg .b32 %r<8>; .reg .b64 %d<4>; .reg .pred %p;\n"
+		" ld.param.u64 %d0, [out]; mov.u32 %r0, %tid.x; mov.u32 %r6, 0;\n"
+		"AGAIN: and.b32 %r1, %r0, 7; mad.lo.u32 %r1, %r1, 50, 1;\n"
+		"LOOP: atom.global.add.u32 %r3, [%d0], 1; sub.u32 %r1, %r1, 1; setp.ne.u32 %p, %r1, 0; @%p bra LOOP;\n"
+		" activemask.b32 %r2; add.u32 %r6, %r6, 1; setp.ne.u32 %p, %r2, -1; @%p bra WRONG;\n"
+		" setp.lt.u32 %p, %r6, 4; @%p bra AGAIN;\n"
+		" ret;\n"
+		"WRONG: st.global.u32 [%d0+4], %r2; ret; }\n";
+	struct mp_exec_module *m;
+	uint32_t *at;
+	uint64_t p;
+
+	device_reset();
+	m = module_of(text);
+	at = device_new(8);
+	p = (uintptr_t)at;
+	MP_CHECK_EQ(run(m, "k", (struct launch){.block = {32}}, &p, NULL), 0);
+	MP_CHECK_EQ(at[1], 0);
+	MP_CHECK_EQ(at[0], 4 * 4 * (8 + 50 * (0 + 1 + 2 + 3 + 4 + 5 + 6 + 7)));
+	mp_exec_module_free(m);
+}
+
+/*
+ * A lane's lock is released behind the loop that takes it, by a lane that must
+ * be let out of the loop while the others of its warp go round.
+ */
+MP_TEST(locks_within_a_warp)
+{
+	static const char text[] = HEAD
+		".visible .entry k(.param .u64 out) {\n"
+		" .reg .b32 %r<8>; .reg .b64 %d<4>; .reg .pred %p;\n"
+		" ld.param.u64 %d0, [out];\n"
+		"TAKE: atom.global.cas.b32 %r1, [%d0], 0, 1; setp.ne.u32 %p, %r1, 0; @%p bra TAKE;\n"
+		" ld.volatile.global.u32 %r2, [%d0+4]; add.u32 %r2, %r2, 1; st.volatile.global.u32 [%d0+4], %r2;\n"
+		" membar.gl; atom.global.exch.b32 %r1, [%d0], 0; ret; }\n";
+	struct mp_exec_module *m;
+	uint32_t *at;
+	uint64_t p;
+
+	device_reset();
+	m = module_of(text);
+	at = device_new(8);
+	p = (uintptr_t)at;
+	MP_CHECK_EQ(run(m, "k", (struct launch){.grid = {3}, .block = {64}}, &p, NULL), 0);
+	MP_CHECK_EQ(at[1], 3 * 64);
+	mp_exec_module_free(m);
+}
+
+/* Without a barrier before it, the first warp's next value comes after the others have read this one. */
+MP_TEST(first_warp_goes_last)
+{
+	static const char text[] = HEAD
+		".visible .entry k(.param .u64 out) {\n"
+		" .reg .b32 %r<8>; .reg .b64 %d<4>; .reg .pred %p, %q; .shared .align 4 .b32 s;\n"
+		" ld.param.u64 %d0, [out]; mov.u32 %r0, %tid.x; setp.eq.u32 %p, %r0, 0; mov.u32 %r2, 0; mov.u32 %r3, 0;\n"
+		"LOOP: @%p st.shared.u32 [s], %r2; bar.sync 0; ld.shared.u32 %r1, [s]; add.u32 %r3, %r3, %r1;\n"
+		" add.u32 %r2, %r2, 1; setp.lt.u32 %q, %r2, 10; @%q bra LOOP;\n"
+		" mul.wide.u32 %d1, %r0, 4; add.u64 %d0, %d0, %d1; st.global.u32 [%d0], %r3; ret; }\n";
+	struct mp_exec_module *m;
+	uint32_t *at, i, wrong = 0;
+	uint64_t p;
+
+	device_reset();
+	m = module_of(text);
+	at = device_new(1024);
+	p = (uintptr_t)at;
+	MP_CHECK_EQ(run(m, "k", (struct launch){.block = {256}}, &p, NULL), 0);
+	for (i = 0; i < 256; i++)
+		wrong += at[i] != 45;
+	MP_CHECK_EQ(wrong, 0);
+	mp_exec_module_free(m);
+}
+
 /* Static and dynamic shared memory, barriers: reverse a block, then a tree sum. */
 MP_TEST(shared_and_barriers)
 {

@@ -98,30 +98,6 @@ static void ring_break(struct tier2_warp *t)
 	r->id = -1;
 }
 
-/* All warps that are left have come to barrier `id`, t last: from now on it is theirs. */
-static void ring_make(struct tier2_warp *t, uint32_t id)
-{
-	struct cta *c = t->warp->cta;
-	struct mp_jit_context *last = &t->ctx;
-	uint32_t i, n = t->warp->index;
-
-	for (i = 1; i < c->nwarps; i++) {
-		struct warp *w = &c->warps[++n % c->nwarps];
-
-		if (w->done)
-			continue;
-		if (!w->tier2 || w->waiting)
-			return;
-		last->next = &w->tier2->ctx;
-		last = last->next;
-	}
-	if (last == &t->ctx)
-		return;
-	last->next = &t->ctx;
-	t->ctx.ring->head = &t->ctx;
-	t->ctx.ring->id = (int32_t)id;
-}
-
 /* While a warp runs its sp is where the scheduler left; it goes on there. */
 static void away(struct tier2_warp *t, enum run_result r)
 {
@@ -131,7 +107,50 @@ static void away(struct tier2_warp *t, enum run_result r)
 	tier2_switch(&t->ctx.sp, t->ctx.sp);
 }
 
-/* The same, but to the next warp of the block that can run, without the scheduler. */
+/* The same, but to another warp of the block, without the scheduler. */
+static void away_to(struct tier2_warp *t, struct mp_jit_context *x)
+{
+	void *to = x->sp;
+
+	x->sp = t->ctx.sp;
+	*t->ctx.ring->in_hand = x->self;
+	tier2_switch(&t->ctx.sp, to);
+}
+
+/*
+ * All warps that are left have come to barrier `id`, t last: from now on it is
+ * theirs, from the last warp down to the first (cta_run() says why), and so t
+ * may have to let others go before it.
+ */
+static void ring_make(struct tier2_warp *t, uint32_t id)
+{
+	struct cta *c = t->warp->cta;
+	struct mp_jit_context *head = NULL, *last = NULL;
+	uint32_t i;
+
+	for (i = c->nwarps; i-- > 0;) {
+		struct warp *w = &c->warps[i];
+
+		if (w->done)
+			continue;
+		if (!w->tier2 || w->waiting)
+			return;
+		if (last)
+			last->next = &w->tier2->ctx;
+		else
+			head = &w->tier2->ctx;
+		last = &w->tier2->ctx;
+	}
+	if (last == head)
+		return;
+	last->next = head;
+	t->ctx.ring->head = head;
+	t->ctx.ring->id = (int32_t)id;
+	if (head != &t->ctx)
+		away_to(t, head);
+}
+
+/* To the next warp of the block that can run. */
 static void away_next(struct tier2_warp *t)
 {
 	struct warp *w = t->warp;
@@ -141,15 +160,10 @@ static void away_next(struct tier2_warp *t)
 	for (i = 1; i < c->nwarps; i++) {
 		struct warp *x;
 
-		if (++n == c->nwarps)
-			n = 0;
+		n = (n ? n : c->nwarps) - 1;
 		x = &c->warps[n];
 		if (x->tier2 && !x->waiting && !x->done) {
-			void *to = x->tier2->ctx.sp;
-
-			x->tier2->ctx.sp = t->ctx.sp;
-			*c->tier2[0].ring.in_hand = x;
-			tier2_switch(&t->ctx.sp, to);
+			away_to(t, &x->tier2->ctx);
 			return;
 		}
 	}
@@ -300,6 +314,8 @@ static void call_barrier(struct mp_jit_context *x, uint32_t op, uint32_t mask)
 	mask_set(w, mask);
 	if (barrier_arrive(w, o, mask))
 		return;
+	if ((w->released & mask) == mask && w->cta->nwarps > 1) /* it was the last to come: the others first */
+		away(t, RUN_YIELD);
 	while ((w->released & mask) != mask) {
 		w->waiting = true;
 		away(t, RUN_WAIT);
@@ -397,10 +413,10 @@ bool tier2_start(struct cta *c, const struct mp_jit_code *code)
 		context_warp(t, &c->warps[i]);
 		t->stack = (char *)c->stacks + (size_t)i * (STACK_BYTES + GUARD_BYTES) + GUARD_BYTES;
 		stack_begin(t);
-		t->ctx.next = &c->tier2[i + 1 == c->nwarps ? 0 : i + 1].ctx;
+		t->ctx.next = &c->tier2[(i ? i : c->nwarps) - 1].ctx;
 	}
-	/* the scheduler begins with the first warp; one alone has nobody to wait for */
-	c->tier2[0].ring.head = &c->tier2[0].ctx;
+	/* the scheduler begins with the last warp; one alone has nobody to wait for */
+	c->tier2[0].ring.head = &c->tier2[c->nwarps - 1].ctx;
 	c->tier2[0].ring.id = c->nwarps > 1 ? 0 : -1;
 	return true;
 }

@@ -167,7 +167,7 @@ struct warp {
 	uint32_t index;
 	uint32_t block;	       /* block in hand */
 	uint32_t spins;	       /* volatile and acquire loads, atomics since the start of the slice */
-	uint32_t backs;	       /* back edges in a row while other lanes waited */
+	uint32_t polls;	       /* looking for what others change, while other lanes of the warp waited */
 	uint32_t sweep;	       /* fairness: take blocks from here on */
 	int32_t budget;
 	bool done, waiting;
