@@ -92,6 +92,8 @@ static const char *word(void)
 		snprintf(p, 16, "%s", PICK(edges));
 	else if (!roll(6))
 		snprintf(p, 16, "%d", (int)roll(80) - 40);
+	else if (!roll(4)) /* affine, uniform */
+		snprintf(p, 16, "%%x%u", roll(4));
 	else
 		snprintf(p, 16, "%%r%u", roll(8));
 	return p;
@@ -110,6 +112,20 @@ static void i_word(struct program_text *t)
 	static const char *const three[] = {"mad.lo.s32", "mad.hi.s32", "mad.hi.u32",
 					    "mad.lo.u32", "sad.s32",    "sad.u32"};
 
+	if (!roll(6)) { /* affine values of affine ones: %x3 alone is ever written */
+		switch (roll(5)) {
+		case 0: put(t, "add.s32 %%x3,%%x%u,%%x%u;\n", roll(4), roll(4)); break;
+		case 1: put(t, "sub.s32 %%x3,%%x%u,%%x%u;\n", roll(4), roll(3)); break;
+		case 2: put(t, "shl.b32 %%x3,%%x%u,%u;\n", roll(3), roll(5)); break;
+		case 3: put(t, "mul.lo.s32 %%x3,%%x%u,%d;\n", roll(3), (int)roll(9) - 4); break;
+		default:
+			put(t, "add.s32 %%x3,%%x%u,%s;\n", roll(4),
+			    roll(3)   ? "17"
+			    : roll(2) ? "0x7ffffff0"
+				      : "0xfffffff0");
+		}
+		return;
+	}
 	guard(t);
 	switch (roll(10)) {
 	case 0: put(t, "%s %%r%u,%s;\n", PICK(one), roll(8), word()); break;
@@ -149,6 +165,11 @@ static void i_wide(struct program_text *t)
 	static const char *const cmp[] = {"lt.s64", "lo.u64", "eq.s64",
 					  "ne.u64", "ge.s64", "hi.u64"};
 
+	if (!roll(6)) { /* widened affine words, which may wrap from lane to lane */
+		put(t, "%s.wide.%s32 %%d%u,%%x%u,%u%s;\n", "mul", roll(2) ? "s" : "u", roll(4),
+		    roll(4), 1 + roll(8), "");
+		return;
+	}
 	guard(t);
 	switch (roll(24)) {
 	case 0:
@@ -384,28 +405,34 @@ static void i_math(struct program_text *t)
 	put(t, "%s %%f%u,%%f%u;\n", PICK(one), roll(4), roll(4));
 }
 
+/* A word of the thread's four, which lie as a compiler would have them: neighbours of a row are
+ * neighbours. */
+static uint32_t slot_of(const struct program_text *t)
+{
+	return roll(4) * t->threads * 4;
+}
+
 static void i_shared(struct program_text *t)
 {
 	guard(t);
-	switch (roll(6)) {
+	switch (roll(5)) {
 	case 0:
-		put(t, "ld.shared.v2.b32 {%%r%u,%%r%u},[%%my+%u];\n", roll(4), 4 + roll(4),
-		    roll(2) * 8);
+		put(t, "ld.shared.%s %%r%u,[%%my+%u];\n", roll(2) ? "u8" : "s16", roll(8),
+		    slot_of(t) + roll(2) * 2);
 		break;
-	case 1: put(t, "ld.shared.u8 %%r%u,[%%my+%u];\n", roll(8), roll(16)); break;
+	case 1:
 	case 2:
-	case 3:
-		put(t, "st.shared.%s [%%my+%u],%%r%u;\n", roll(4) ? "b32" : "b16", roll(4) * 4,
+		put(t, "st.shared.%s [%%my+%u],%%r%u;\n", roll(4) ? "b32" : "b16", slot_of(t),
 		    roll(8));
 		break;
-	default: put(t, "ld.shared.b32 %%r%u,[%%my+%u];\n", roll(8), roll(4) * 4);
+	default: put(t, "ld.shared.b32 %%r%u,[%%my+%u];\n", roll(8), slot_of(t));
 	}
 }
 
 /* What the thread before wrote: all have come, and all have read before anybody writes again. */
 static void i_neighbour(struct program_text *t)
 {
-	put(t, "bar.sync 0; ld.shared.b32 %%r%u,[%%near+%u]; ", roll(8), roll(4) * 4);
+	put(t, "bar.sync 0; ld.shared.b32 %%r%u,[%%near+%u]; ", roll(8), slot_of(t));
 	if (roll(2))
 		put(t, "bar.sync 0;\n");
 	else /* uniform: what all threads read */
@@ -495,7 +522,7 @@ static void i_atom(struct program_text *t)
 	case 2:
 		if (t->themes & T_SHARED) {
 			put(t, "atom.shared.%s %%r%u,[%%my+%u],%s;\n", PICK(own), roll(8),
-			    roll(4) * 4, word());
+			    slot_of(t), word());
 			break;
 		}
 		/* fall through */
@@ -675,34 +702,38 @@ static void registers_begin(struct program_text *t)
 {
 	uint32_t i, k = t->themes;
 
+	/* %x0 to %x2 are never written again: what is affine or uniform stays it */
 	put(t,
-	    "mov.u32 %%r0,%%tid.x; mov.u32 %%r1,%%tid.y; mov.u32 %%t,%%ntid.x; mad.lo.s32 "
-	    "%%r2,%%r1,%%t,%%r0;\n"
-	    "mov.u32 %%r3,%%ctaid.x; mad.lo.s32 %%r4,%%r3,%u,%%r2; mul.lo.s32 %%r5,%%r4,747796405; "
+	    "mov.u32 %%x0,%%tid.x; mov.u32 %%t,%%ntid.x; mov.u32 %%r1,%%tid.y; mad.lo.s32 "
+	    "%%x1,%%r1,%%t,%%x0;\n"
+	    "mov.u32 %%x2,%%ctaid.x; mov.u32 %%x3,%%x1; mov.u32 %%r0,%%x0; mov.u32 %%r2,%%x1; "
+	    "mov.u32 %%r3,%%x2;\n"
+	    "mad.lo.s32 %%id,%%x2,%u,%%x1; mov.u32 %%r4,%%id; mul.lo.s32 %%r5,%%id,747796405; "
 	    "ld.param.u32 %%r9,[n];\n"
-	    "ld.param.u64 %%base,[in]; ld.param.u64 %%mine,[out]; mul.wide.u32 %%w,%%r2,4; add.s64 "
+	    "ld.param.u64 %%base,[in]; ld.param.u64 %%mine,[out]; mul.wide.u32 %%w,%%x1,4; add.s64 "
 	    "%%in,%%base,%%w;\n"
 	    "ld.global.b32 %%r6,[%%in]; mov.u32 %%r7,%u; mov.u32 %%fuel,%u;\n",
 	    t->threads, roll(3) ? roll(64) : roll(1u << 31), 4 + roll(30));
 	if (k & T_LOAD)
-		put(t, "mul.wide.s32 %%w,%%r2,8; add.s64 %%in2,%%base,%%w;\n");
+		put(t, "mul.wide.s32 %%w,%%x1,8; add.s64 %%in2,%%base,%%w;\n");
 	if (k & T_STORE)
 		put(t,
-		    "mul.wide.s32 %%w,%%r4,8; add.s64 %%pair,%%mine,%%w; add.s64 %%pair,%%pair,%u; "
-		    "mul.wide.s32 %%w,%%r4,16;\n"
+		    "mul.wide.s32 %%w,%%id,8; add.s64 %%pair,%%mine,%%w; add.s64 %%pair,%%pair,%u; "
+		    "mul.wide.s32 %%w,%%id,16;\n"
 		    "add.s64 %%quad,%%mine,%%w; add.s64 %%quad,%%quad,%u;\n",
 		    PAIRS * 4, (PAIRS + 2 * THREADS_MAX * BLOCKS) * 4);
 	if (k & T_ATOM)
 		put(t, "add.s64 %%cells,%%mine,%u;\n", CELLS * 4);
-	put(t, "mul.wide.u32 %%w,%%r4,%u; add.s64 %%mine,%%mine,%%w;\n", WORDS * 4);
+	put(t, "mul.wide.u32 %%w,%%id,%u; add.s64 %%mine,%%mine,%%w;\n", WORDS * 4);
 	if (k & T_SHARED)
 		put(t,
-		    "shl.b32 %%my,%%r2,4; mov.u32 %%t,s; add.s32 %%my,%%my,%%t; add.s32 "
-		    "%%near,%%r2,1; setp.ge.u32 %%end,%%near,%u;\n"
-		    "selp.b32 %%near,0,%%near,%%end; shl.b32 %%near,%%near,4; add.s32 "
-		    "%%near,%%near,%%t;\n"
-		    "st.shared.v4.b32 [%%my],{%%r2,%%r5,%%r6,%%r0}; bar.sync 0;\n",
-		    t->threads);
+		    "shl.b32 %%my,%%x1,2; mov.u32 %%t,s; add.s32 %%my,%%my,%%t; add.s32 "
+		    "%%near,%%x1,1; setp.ge.u32 %%end,%%near,%u;\n"
+		    "selp.b32 %%near,0,%%near,%%end; shl.b32 %%near,%%near,2; add.s32 "
+		    "%%near,%%near,%%t; st.shared.b32 [%%my],%%r2;\n"
+		    "st.shared.b32 [%%my+%u],%%r5; st.shared.b32 [%%my+%u],%%r6; st.shared.b32 "
+		    "[%%my+%u],%%r0; bar.sync 0;\n",
+		    t->threads, t->threads * 4, t->threads * 8, t->threads * 12);
 	if (k & T_LOCAL)
 		put(t, "mov.u64 %%lo,depot; st.local.v4.b32 [%%lo],{%%r4,%%r5,%%r6,%%r7};\n");
 	for (i = 0; i < 4 && (k & T_WIDE); i++)
@@ -747,7 +778,8 @@ static void registers_end(struct program_text *t)
 	       "%%r1,4,0,%%p1; or.b32 %%r0,%%r0,%%r1;\n"
 	       "st.global.b32 [%%mine+104],%%r0;\n");
 	if (k & T_SHARED)
-		put(t, "ld.shared.b32 %%r1,[%%my+4]; st.global.b32 [%%mine+108],%%r1;\n");
+		put(t, "ld.shared.b32 %%r1,[%%my+%u]; st.global.b32 [%%mine+108],%%r1;\n",
+		    t->threads * 4);
 	if (k & T_LOCAL)
 		put(t, "ld.local.b32 %%r2,[%%lo+8]; st.global.b32 [%%mine+124],%%r2;\n");
 }
@@ -775,7 +807,7 @@ static void program_make(struct program_text *t, uint64_t number)
 	t->top = true;
 	put(t, ".version 8.0\n.target sm_90\n.address_size 64\n"
 	       ".entry k(.param .u64 out, .param .u64 in, .param .u32 n) { .reg .b32 "
-	       "%%r<10>,%%my,%%near,%%fuel,%%t,%%c<4>;\n"
+	       "%%r<10>,%%x<4>,%%id,%%my,%%near,%%fuel,%%t,%%c<4>;\n"
 	       ".reg .b16 %%h<3>; .reg .b64 "
 	       "%%d<4>,%%lo,%%mine,%%in,%%in2,%%base,%%w,%%pair,%%quad,%%cells;\n"
 	       ".reg .f32 %%f<4>; .reg .f64 %%g<2>; .reg .pred %%p<4>,%%end;\n");
