@@ -2,7 +2,7 @@
 /*
  * Which kernels are compiled, and when: those that have cost more than compiling
  * them will, on a thread of its own, while the first tier goes on:
- * MOTORPOOL_SOFT_TIER=auto, the default.  =1 never compiles, =2 compiles at the first launch and waits for it.
+ * MOTORPOOL_SOFT_TIER=auto.  =1, the default, never compiles, =2 compiles at the first launch and waits for it.
  * MOTORPOOL_SOFT_CACHE names a directory that keeps compiled code.
  */
 #include "exec/tier2.h"
@@ -63,7 +63,7 @@ static void settings_read(void)
 	const char *dump = getenv("MOTORPOOL_SOFT_TIER_DUMP"), *isa = getenv("MOTORPOOL_SOFT_ISA");
 	const char *cache = getenv("MOTORPOOL_SOFT_CACHE"), *ops = getenv("MOTORPOOL_SOFT_TIER_MAX");
 
-	all.tier = tier && !strcmp(tier, "1") ? 1 : tier && !strcmp(tier, "2") ? 2 : 0;
+	all.tier = !tier || !strcmp(tier, "1") ? 1 : !strcmp(tier, "2") ? 2 : 0;
 	if (hot && *hot >= '0' && *hot <= '9')
 		all.hot = strtoull(hot, NULL, 10), all.hot_set = true;
 	if (ops && atoi(ops) > 0)

@@ -255,7 +255,7 @@ static const struct {
 	 set_threads},
 	{"MOTORPOOL_SOFT_DIR", "", "directory of the per-host device accounts; default "
 	 "$XDG_RUNTIME_DIR/motorpool-soft, else /dev/shm/motorpool-soft-UID", set_dir},
-	{"MOTORPOOL_SOFT_TIER", "auto", "1: kernels are interpreted; 2: compiled at their first launch, which "
+	{"MOTORPOOL_SOFT_TIER", "1", "1: kernels are interpreted; 2: compiled at their first launch, which "
 	 "waits; auto: hot ones are compiled beside the program, if there is a libLLVM", set_tier},
 	{"MOTORPOOL_SOFT_CACHE", "", "directory that keeps compiled code between processes; empty for none",
 	 set_cache},
