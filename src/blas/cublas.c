@@ -236,6 +236,41 @@ TWICE(GEMM_S)
 TWICE(GEMM_D)
 TWICE(GEMM_H)
 
+/* C = alpha op(A) + beta op(B) */
+static status_t geam(cublasHandle_t h, int opa, int opb, int64_t m, int64_t n, const void *alpha, const void *a,
+		     int64_t lda, const void *beta, const void *b, int64_t ldb, void *c, int64_t ldc, int type)
+{
+	const int compute = type == BLAS_F64 ? BLAS_COMPUTE_64F : BLAS_COMPUTE_32F;
+	struct mp_blas_gemm g = {.in = type, .out = type, .acc = type, .m = m, .n = n, .batch = 1, .plus = true};
+	status_t s;
+
+	if (!h)
+		return BLAS_NOT_INITIALIZED;
+	if (m < 0 || n < 0 || !place(&g.a, a, opa, m, n, lda, 0) || !place(&g.c, b, opb, m, n, ldb, 0) ||
+	    !place(&g.d, c, BLAS_OP_N, m, n, ldc, 0))
+		return BLAS_INVALID_VALUE;
+	s = factor(h, compute, alpha, &g.alpha, &g.alpha_at);
+	if (!s)
+		s = factor(h, compute, beta, &g.beta, &g.beta_at);
+	/* A matrix whose factor is zero need not be there. */
+	if (!s && !g.alpha_at && g.alpha == 0)
+		g.plus = false;
+	g.stream = h->stream;
+	return s ? s : mp_blas_gemm(&g);
+}
+
+#define GEAM(letter, suffix, num, type)                                                            \
+	BLAS_API status_t cublas##letter##geam##suffix(cublasHandle_t handle, int opa, int opb, num m, num n, \
+		const void *alpha, const void *a, num lda, const void *beta, const void *b, num ldb, void *c, num ldc) \
+	{                                                                                          \
+		return geam(handle, opa, opb, m, n, alpha, a, lda, beta, b, ldb, c, ldc, type);    \
+	}
+
+#define GEAM_S(suffix, num) GEAM(S, suffix, num, BLAS_F32)
+#define GEAM_D(suffix, num) GEAM(D, suffix, num, BLAS_F64)
+TWICE(GEAM_S)
+TWICE(GEAM_D)
+
 /* ---- With vectors: matrices of one column or row ---- */
 
 /* A vector's first element, which is the last in memory when it runs backwards. */

@@ -195,6 +195,10 @@ static void params_fill(const struct mp_blas_gemm *g, bool turned, struct mp_bla
 		p->flags |= MP_BLAS_ADD;
 	if (g->bias)
 		p->flags |= MP_BLAS_BIAS;
+	if (g->plus) {
+		p->flags |= MP_BLAS_PLUS;
+		p->k = 0;
+	}
 	if (g->act)
 		p->flags |= g->act == BLAS_ACT_RELU ? MP_BLAS_RELU : MP_BLAS_GELU;
 }
@@ -220,7 +224,7 @@ static enum mp_blas_status launch(const struct mp_blas_driver *d, CUfunction f, 
 			q.n = columns - n < most ? columns - n : most;
 			if (n && (p.flags & MP_BLAS_ARRAYS))
 				return BLAS_NOT_SUPPORTED; /* its matrices are not ours to move */
-			q.a += (uint64_t)(z * p.az);
+			q.a += (uint64_t)(z * p.az + (p.flags & MP_BLAS_PLUS ? n * p.ak : 0));
 			q.b += (uint64_t)(z * p.bz + n * p.bn);
 			q.c += (uint64_t)(z * p.cz + n * p.cn);
 			q.d += (uint64_t)(z * p.dz + n * p.dn);
@@ -252,7 +256,7 @@ enum mp_blas_status mp_blas_gemm(const struct mp_blas_gemm *asked)
 		return BLAS_NOT_SUPPORTED;
 	if (!g.m || !g.n || !g.batch)
 		return BLAS_OK;
-	if (g.m < g.n && g.m < 32) {
+	if (g.m < g.n && g.m < 32 && !g.plus) {
 		turn(&g);
 		turned = true;
 	}

@@ -48,12 +48,12 @@ struct mp_blas_matrix {
 	int64_t row, column, batch;
 };
 
-/* D = act(alpha A B + beta C + bias); A is m x k, B k x n, C and D m x n. */
+/* D = act(alpha A B + beta C + bias), or with `plus` alpha A + beta C; A is m x k, B k x n, C and D m x n. */
 struct mp_blas_gemm {
 	enum mp_blas_type in, out, acc; /* acc: BLAS_F32 or BLAS_F64 */
 	int64_t m, n, k, batch;
 	struct mp_blas_matrix a, b, c, d;
-	bool arrays;
+	bool arrays, plus;
 	double alpha, beta;
 	uint64_t alpha_at, beta_at; /* in device memory, of type acc; 0: the values above */
 	uint64_t bias;		    /* of type out, one for each row of D; 0: none */
@@ -95,6 +95,7 @@ enum {
 	MP_BLAS_BIAS = 4,
 	MP_BLAS_RELU = 8,
 	MP_BLAS_GELU = 16,
+	MP_BLAS_PLUS = 32, /* k is 0, and A is m x n: the element of A stands for the sum */
 };
 
 /* ---- What is not carried ---- */

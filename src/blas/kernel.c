@@ -90,7 +90,7 @@ static void head(struct mp_buf *o, enum mp_blas_type acc)
 	const char *f = acc == BLAS_F64 ? "f64" : "f32";
 
 	mp_buf_printf(o, ".visible .entry gemm(.param .align 8 .b8 params[%zu])\n{\n", sizeof(struct mp_blas_params));
-	mp_buf_puts(o, "\t.reg .pred %arrays, %add, %bias, %relu, %gelu, %p0;\n"
+	mp_buf_puts(o, "\t.reg .pred %arrays, %add, %bias, %relu, %gelu, %plus, %p0;\n"
 		       "\t.reg .b16 %h, %zero;\n"
 		       "\t.reg .b32 %m, %n, %k, %row, %col, %c, %last, %flags, %w0, %i;\n"
 		       "\t.reg .b64 %a, %c0, %d0s, %biasat, %t0, %batch, %rows, %ak, %bk, %b<8>, %cols;\n"
@@ -112,6 +112,7 @@ static void head(struct mp_buf *o, enum mp_blas_type acc)
 	mp_buf_printf(o, "\tand.b32 %%w0, %%flags, %d;\n\tsetp.ne.u32 %%bias, %%w0, 0;\n", MP_BLAS_BIAS);
 	mp_buf_printf(o, "\tand.b32 %%w0, %%flags, %d;\n\tsetp.ne.u32 %%relu, %%w0, 0;\n", MP_BLAS_RELU);
 	mp_buf_printf(o, "\tand.b32 %%w0, %%flags, %d;\n\tsetp.ne.u32 %%gelu, %%w0, 0;\n", MP_BLAS_GELU);
+	mp_buf_printf(o, "\tand.b32 %%w0, %%flags, %d;\n\tsetp.ne.u32 %%plus, %%w0, 0;\n", MP_BLAS_PLUS);
 	factor(o, acc, "%alpha", P(alpha), P(alpha_at));
 	factor(o, acc, "%beta", P(beta), P(beta_at));
 	/* With a factor of zero C is not read, whatever is in it. */
@@ -159,7 +160,7 @@ static void gelu(struct mp_buf *o)
 		       "\tdiv.rn.f32 %v, %v, %u;\n");
 }
 
-static void finish(struct mp_buf *o, enum mp_blas_type out, enum mp_blas_type acc)
+static void finish(struct mp_buf *o, enum mp_blas_type in, enum mp_blas_type out, enum mp_blas_type acc)
 {
 	const char *f = acc == BLAS_F64 ? "f64" : "f32";
 	const char *zero = acc == BLAS_F64 ? "0d0000000000000000" : "0f00000000";
@@ -178,8 +179,11 @@ static void finish(struct mp_buf *o, enum mp_blas_type out, enum mp_blas_type ac
 	mp_buf_puts(o, "\tmad.lo.s64 %d0s, %t0, %rows, %d0s;\n");
 	for (j = 0; j < COLUMNS; j++) {
 		mp_buf_printf(o, "\tadd.u32 %%c, %%col, %u;\n\tsetp.ge.u32 %%p0, %%c, %%n;\n@%%p0\tbra END;\n"
-				 "\tcvt.u64.u32 %%cols, %%c;\n\tmul.%s %%v, %%acc%u, %%alpha;\n@!%%add\tbra NOTHING%u;\n",
-			      j, f, j, j);
+				 "\tcvt.u64.u32 %%cols, %%c;\n@!%%plus\tbra PRODUCT%u;\n\tmad.lo.s64 %%t0, %%ak, %%cols, %%a;\n",
+			      j, j);
+		load(o, in, "%x", "%t0");
+		mp_buf_printf(o, "\tmov.%s %%acc%u, %%x;\nPRODUCT%u:\n\tmul.%s %%v, %%acc%u, %%alpha;\n@!%%add\tbra NOTHING%u;\n",
+			      f, j, j, f, j, j);
 		param(o, "s64", "%t0", P(cn));
 		mp_buf_puts(o, "\tmad.lo.s64 %t0, %t0, %cols, %c0;\n");
 		load(o, out, "%x", "%t0");
@@ -210,7 +214,7 @@ char *mp_blas_ptx(enum mp_blas_type in, enum mp_blas_type out, enum mp_blas_type
 	mp_buf_printf(&o, ".version 7.0\n.target sm_%d\n.address_size 64\n", out == BLAS_BF16 ? 80 : 75);
 	head(&o, acc);
 	sum(&o, in, acc);
-	finish(&o, out, acc);
+	finish(&o, in, out, acc);
 	if (o.failed) {
 		mp_buf_fini(&o);
 		return NULL;

@@ -234,6 +234,17 @@ static unsigned others(void *handle)
 	bad += ((int (*)(void *, int))entry(cublas, "cublasSetPointerMode_v2"))(handle, 0) != 0;
 	bad += BLAS(cublasSetStream_v2)(handle, NULL) != 0;
 	free(want);
+	/* y = 2 A' + x / 4, as matrices of 8 x 5 */
+	want = values(&y);
+	bad += ((int (*)(void *, int, int, int, int, const float *, CUdeviceptr, int, const float *, CUdeviceptr, int,
+			 CUdeviceptr, int))entry(cublas, "cublasSgeam"))(handle, 1, 0, 8, 5, &alpha, a.device, 40, &beta,
+									 x.device, 8, y.device, 8) != 0;
+	for (j = 0; j < 5; j++)
+		for (i = 0; i < 8; i++)
+			want[j * 8 + i] = 2 * get(a.host, (size_t)i * 40 + j, F32) + 0.25 * get(x.host, j * 8 + i, F32);
+	printf("geam ");
+	bad += wrong(&y, want);
+	free(want);
 	drop(&a), drop(&x), drop(&y), drop(&factors), drop(&pointers);
 	return bad;
 }

@@ -144,12 +144,13 @@ static void load_store(struct decode *d)
 	decode_address(d, &tmp, addr, ext, &space, st, size * n);
 	if (d->outcome)
 		return;
-	if ((n > 1) != (data->kind == MP_PTX_VEC) || (n > 1 && data->nelems != n)) {
+	/* Braces around one register are no vector, and ptxas takes them. */
+	if (data->kind == MP_PTX_VEC ? data->nelems != n : n > 1) {
 		decode_refuse(d, "a vector of the wrong length");
 		return;
 	}
 	for (i = 0; i < n; i++) {
-		const struct mp_ptx_operand *e = n > 1 ? &data->elems[i] : data;
+		const struct mp_ptx_operand *e = data->kind == MP_PTX_VEC ? &data->elems[i] : data;
 		unsigned r = 0;
 
 		if (e->kind == MP_PTX_SINK && !st) {

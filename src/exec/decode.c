@@ -369,6 +369,16 @@ bool decode_var_address(struct decode *d, const struct mp_ptx_var *v, uint64_t *
 
 /* ---- Blocks ---- */
 
+/*
+ * multimem (PTX ISA 9.7.9.14) works on addresses of multicast objects.  There are none on these
+ * devices, which say so by their attributes, so that only a program in error gets as far as this; its
+ * kernels are not refused for holding it.
+ */
+static bool traps(const struct mp_ptx_insn *i)
+{
+	return i->op == MP_PTX_OP_TRAP || i->op == MP_PTX_OP_MULTIMEM;
+}
+
 static bool ends_block(const struct mp_ptx_insn *i)
 {
 	switch (i->op) {
@@ -378,6 +388,7 @@ static bool ends_block(const struct mp_ptx_insn *i)
 	case MP_PTX_OP_EXIT:
 	case MP_PTX_OP_CALL:
 	case MP_PTX_OP_TRAP:
+	case MP_PTX_OP_MULTIMEM:
 	case MP_PTX_OP_NANOSLEEP:
 		return true;
 	}
@@ -387,8 +398,7 @@ static bool ends_block(const struct mp_ptx_insn *i)
 /* Must stand alone in its block, unguarded: a branch goes around it when it has a guard. */
 static bool stands_alone(const struct mp_ptx_insn *i)
 {
-	return insn_is_sync(i) || i->op == MP_PTX_OP_CALL || i->op == MP_PTX_OP_NANOSLEEP ||
-	       i->op == MP_PTX_OP_TRAP;
+	return insn_is_sync(i) || i->op == MP_PTX_OP_CALL || i->op == MP_PTX_OP_NANOSLEEP || traps(i);
 }
 
 static struct op *op_push(struct decode *d)
@@ -527,7 +537,7 @@ static bool successors(struct decode *d, struct blocks *b)
 			falls = in->guard != MP_PTX_NOREG;
 		} else if (in->op == MP_PTX_OP_RET || in->op == MP_PTX_OP_EXIT) {
 			falls = in->guard != MP_PTX_NOREG;
-		} else if (in->op == MP_PTX_OP_TRAP) {
+		} else if (traps(in)) {
 			falls = false;
 		}
 		if (falls)
@@ -589,6 +599,7 @@ static void terminator(struct decode *d, const struct blocks *b, const struct it
 		o->kind = in->op == MP_PTX_OP_EXIT ? K_EXIT : K_RET;
 		break;
 	case MP_PTX_OP_TRAP:
+	case MP_PTX_OP_MULTIMEM:
 		o = op_push(d);
 		o->kind = K_TRAP;
 		break;

@@ -241,7 +241,11 @@ static const char faults[] = HEAD
 	".entry spin(.param .u64 a) { L: bra L; }\n"
 	".entry shared(.param .u64 a) { .reg .b32 %r<2>; .shared .b32 s[4]; mov.u32 %r1,s;\n"
 	"st.shared.u32 [%r1+16],%r1; ret; }\n"
-	".entry odd(.param .u64 a) { .reg .b32 %r<2>; frobnicate.u32 %r1,%r1; ret; }\n";
+	".entry odd(.param .u64 a) { .reg .b32 %r<2>; frobnicate.u32 %r1,%r1; ret; }\n"
+	/* No multicast objects here: refused when it runs, not for being there. */
+	".entry multicast(.param .u64 a) { .reg .b64 %d<3>; .reg .b32 %r<2>; .reg .pred %p; ld.param.u64 %d1,[a];\n"
+	"ld.relaxed.gpu.global.u32 {%r1},[%d1]; setp.eq.u32 %p,%r1,7;\n"
+	"@%p multimem.ld_reduce.acquire.sys.global.min.u64 %d2,[%d1]; st.global.u32 [%d1],7; ret; }\n";
 
 MP_TEST(faults)
 {
@@ -268,6 +272,10 @@ MP_TEST(faults)
 	MP_CHECK_EQ(run(m, "wild", (struct launch){.block = {1}}, &p, &f), MP_EXEC_ILLEGAL_ADDRESS);
 	MP_CHECK_EQ(run(m, "trap", (struct launch){.block = {1}}, &p, &f), MP_EXEC_TRAP);
 	MP_CHECK_EQ(run(m, "shared", (struct launch){.block = {1}}, &p, &f), MP_EXEC_ILLEGAL_ADDRESS);
+	p = space.base;
+	MP_CHECK_EQ(run(m, "multicast", (struct launch){.block = {1}}, &p, &f), MP_EXEC_OK);
+	MP_CHECK_EQ(*(uint32_t *)(uintptr_t)p, 7);
+	MP_CHECK_EQ(run(m, "multicast", (struct launch){.block = {1}}, &p, &f), MP_EXEC_TRAP);
 	MP_CHECK_EQ(run(m, "odd", (struct launch){.block = {1}}, &p, &f), MP_EXEC_UNSUPPORTED);
 	MP_CHECK_EQ(submit(m, "spin", (struct launch){.grid = {3}, .block = {64}, .cancel = &cancel}, &p, &w), 0);
 	__atomic_store_n(&cancel, 1, __ATOMIC_SEQ_CST);
