@@ -461,7 +461,11 @@ static void i_load(struct program_text *t)
 			      roll(8));
 		break;
 	case 1:
-		guard(t), put(t, "ld.global.b32 %%r%u,[%%base+%u];\n", roll(8), roll(64) * 4);
+		guard(t), put(t, "ld.global.%s %%r%u,[%%base+%u];\n",
+			      roll(2)   ? "b32"
+			      : roll(2) ? "s8"
+					: "s16",
+			      roll(8), roll(64) * 4);
 		break; /* uniform */
 	case 2:
 		guard(t), put(t, "ld.global.v2.b32 {%%r%u,%%r%u},[%%in2+%u];\n", roll(4),
