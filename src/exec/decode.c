@@ -188,6 +188,7 @@ static bool func_add(struct decode *d, struct mp_ptx_func *f)
 		d->outcome = o == MP_PTX_BAD ? MP_EXEC_BAD_PTX : MP_EXEC_NO_MEMORY;
 		return false;
 	}
+	assert(!f->is_entry || !p->ncodes);
 	p->codes[p->ncodes].func = f;
 	p->codes[p->ncodes].insns = p->bodies[p->ncodes].insns;
 	p->ncodes++;
@@ -197,11 +198,14 @@ static bool func_add(struct decode *d, struct mp_ptx_func *f)
 static void reach(struct decode *d, struct mp_ptx_func *entry)
 {
 	struct program *p = d->p;
-	uint32_t c, i, k;
+	uint32_t c, i, k, most = 1;
 	bool indirect = false;
 
-	p->bodies = decode_alloc(d, d->m->ptx.nfuncs, sizeof(*p->bodies));
-	p->codes = decode_alloc(d, d->m->ptx.nfuncs, sizeof(*p->codes));
+	/* No other kernel is reached: a module of thousands would cost each of them all the others. */
+	for (i = 0; i < d->m->ptx.nfuncs; i++)
+		most += !d->m->ptx.funcs[i]->is_entry;
+	p->bodies = decode_alloc(d, most, sizeof(*p->bodies));
+	p->codes = decode_alloc(d, most, sizeof(*p->codes));
 	if (d->outcome || !func_add(d, entry))
 		return;
 	for (c = 0; c < p->ncodes; c++) {
