@@ -708,33 +708,33 @@ static void registers_begin(struct program_text *t)
 
 	/* %x0 to %x2 are never written again: what is affine or uniform stays it */
 	put(t,
-	    "mov.u32 %%x0,%%tid.x; mov.u32 %%t,%%ntid.x; mov.u32 %%r1,%%tid.y; mad.lo.s32 "
-	    "%%x1,%%r1,%%t,%%x0;\n"
+	    "mov.u32 %%x0,%%tid.x; mov.u32 %%nx,%%ntid.x; mov.u32 %%ty,%%tid.y; mov.u32 %%r1,%%ty;\n"
+	    "mad.lo.s32 %%x1,%%ty,%%nx,%%x0;\n"
 	    "mov.u32 %%x2,%%ctaid.x; mov.u32 %%x3,%%x1; mov.u32 %%r0,%%x0; mov.u32 %%r2,%%x1; "
 	    "mov.u32 %%r3,%%x2;\n"
 	    "mad.lo.s32 %%id,%%x2,%u,%%x1; mov.u32 %%r4,%%id; mul.lo.s32 %%r5,%%id,747796405; "
 	    "ld.param.u32 %%r9,[n];\n"
-	    "ld.param.u64 %%base,[in]; ld.param.u64 %%mine,[out]; mul.wide.u32 %%w,%%x1,4; add.s64 "
-	    "%%in,%%base,%%w;\n"
+	    "ld.param.u64 %%base,[in]; ld.param.u64 %%o,[out]; mul.wide.u32 %%v0,%%x1,4; add.s64 "
+	    "%%in,%%base,%%v0;\n"
 	    "ld.global.b32 %%r6,[%%in]; mov.u32 %%r7,%u; mov.u32 %%fuel,%u;\n",
 	    t->threads, roll(3) ? roll(64) : roll(1u << 31), 4 + roll(30));
 	if (k & T_LOAD)
-		put(t, "mul.wide.s32 %%w,%%x1,8; add.s64 %%in2,%%base,%%w;\n");
+		put(t, "mul.wide.s32 %%v1,%%x1,8; add.s64 %%in2,%%base,%%v1;\n");
 	if (k & T_STORE)
 		put(t,
-		    "mul.wide.s32 %%w,%%id,8; add.s64 %%pair,%%mine,%%w; add.s64 %%pair,%%pair,%u; "
-		    "mul.wide.s32 %%w,%%id,16;\n"
-		    "add.s64 %%quad,%%mine,%%w; add.s64 %%quad,%%quad,%u;\n",
+		    "mul.wide.s32 %%v2,%%id,8; add.s64 %%pair,%%o,%%v2; add.s64 %%pair,%%pair,%u; "
+		    "mul.wide.s32 %%v3,%%id,16;\n"
+		    "add.s64 %%quad,%%o,%%v3; add.s64 %%quad,%%quad,%u;\n",
 		    PAIRS * 4, (PAIRS + 2 * THREADS_MAX * BLOCKS) * 4);
 	if (k & T_ATOM)
-		put(t, "add.s64 %%cells,%%mine,%u;\n", CELLS * 4);
-	put(t, "mul.wide.u32 %%w,%%id,%u; add.s64 %%mine,%%mine,%%w;\n", WORDS * 4);
+		put(t, "add.s64 %%cells,%%o,%u;\n", CELLS * 4);
+	put(t, "mul.wide.u32 %%v4,%%id,%u; add.s64 %%mine,%%o,%%v4;\n", WORDS * 4);
 	if (k & T_SHARED)
 		put(t,
-		    "shl.b32 %%my,%%x1,2; mov.u32 %%t,s; add.s32 %%my,%%my,%%t; add.s32 "
+		    "shl.b32 %%my,%%x1,2; mov.u32 %%nx,s; add.s32 %%my,%%my,%%nx; add.s32 "
 		    "%%near,%%x1,1; setp.ge.u32 %%end,%%near,%u;\n"
 		    "selp.b32 %%near,0,%%near,%%end; shl.b32 %%near,%%near,2; add.s32 "
-		    "%%near,%%near,%%t; st.shared.b32 [%%my],%%r2;\n"
+		    "%%near,%%near,%%nx; st.shared.b32 [%%my],%%r2;\n"
 		    "st.shared.b32 [%%my+%u],%%r5; st.shared.b32 [%%my+%u],%%r6; st.shared.b32 "
 		    "[%%my+%u],%%r0; bar.sync 0;\n",
 		    t->threads, t->threads * 4, t->threads * 8, t->threads * 12);
@@ -811,9 +811,9 @@ static void program_make(struct program_text *t, uint64_t number)
 	t->top = true;
 	put(t, ".version 8.0\n.target sm_90\n.address_size 64\n"
 	       ".entry k(.param .u64 out, .param .u64 in, .param .u32 n) { .reg .b32 "
-	       "%%r<10>,%%x<4>,%%id,%%my,%%near,%%fuel,%%t,%%c<4>;\n"
+	       "%%r<10>,%%x<4>,%%id,%%ty,%%nx,%%my,%%near,%%fuel,%%t,%%c<4>;\n"
 	       ".reg .b16 %%h<3>; .reg .b64 "
-	       "%%d<4>,%%lo,%%mine,%%in,%%in2,%%base,%%w,%%pair,%%quad,%%cells;\n"
+	       "%%d<4>,%%lo,%%mine,%%in,%%in2,%%base,%%w,%%v<8>,%%o,%%pair,%%quad,%%cells;\n"
 	       ".reg .f32 %%f<4>; .reg .f64 %%g<2>; .reg .pred %%p<4>,%%end;\n");
 	if (k & T_LOCAL)
 		put(t, ".local .align 16 .b8 depot[16];\n");
