@@ -25,6 +25,7 @@
 #define SECOND	     1000000000ull
 #define BACKOFF_MIN  (SECOND / 5)
 #define BACKOFF_MAX  (10 * SECOND)
+#define LINE_PAUSE   (60 * SECOND) /* between askings of one who stands in line, and is called */
 #define TROUBLE_PAUSE (2 * SECOND)
 #define RETURN_TRY_NS SECOND
 #define RELEASE_MS    2000
@@ -539,8 +540,12 @@ static void wait_a_while(struct line *l, uint64_t ns, const int *stop)
 
 		if (!l->listen)
 			usleep((useconds_t)(part / 1000));
-		else if (!mp_http_listen_step(l->listen, -1, (int)(part / 1000000) + 1))
+		else if (!mp_http_listen_step(l->listen, -1, (int)(part / 1000000) + 1)) {
+			/* Nobody will call: ask again soon, not all at once. */
 			line_close(l);
+			part = SECOND / 2 + random_below(3000) * (SECOND / 1000);
+			until = now + part < until ? now + part : until;
+		}
 	}
 	l->try = false;
 }
@@ -620,14 +625,14 @@ int mp_client_ask(const struct mp_bundle *b, const struct mp_ask *ask, const int
 		/* A pool that is in trouble is not helped by haste. */
 		if (f->code != MP_CODE_BUSY && pause < TROUBLE_PAUSE)
 			pause = TROUBLE_PAUSE;
-		/* Who stands in line is called; asking besides is for a line that has stopped. */
-		if (line.listen && line.place)
-			pause = BACKOFF_MAX;
 		progress_print(ask, &line, begun, f, &shown);
 		/* Jitter of a half: clients that were refused together do not come back together. */
 		if (getrandom(&jitter, sizeof(jitter), 0) != (ssize_t)sizeof(jitter))
 			jitter = 0;
 		jitter = pause / 2 + jitter % (pause / 2);
+		/* Who stands in line is called; asking besides is for a line that has stopped. */
+		if (line.listen && line.place)
+			jitter = LINE_PAUSE / 2 + jitter % (LINE_PAUSE / 2);
 		wait_a_while(&line, jitter < left ? jitter : left, stop);
 		pause = pause * 2 < BACKOFF_MAX ? pause * 2 : BACKOFF_MAX;
 	}
