@@ -459,6 +459,73 @@ def test_tokens():
     check(b.returncode == 80, "and for ever", b)
 
 
+def test_token_misuse():
+    """Every route of the API with every token that must not do it: what is answered, by a table."""
+    import http.client
+    import ssl
+    ctx = ssl.create_default_context(cafile=str(root / "bundle/ca.crt"))
+    ctx.check_hostname = False
+    port = int((root / "bundle/servers").read_text().split()[0].rsplit(":", 1)[1])
+    routes = re.findall(r"^\| (\w+) \| `(\S+)` \| (\w+) \|", (pathlib.Path(__file__).resolve().parents[2] / "docs/admin/api.md").read_text(), re.M)
+    ranks = ["read", "use", "operate", "admin"]
+    asked = [0]
+
+    def ask(method, path, token):
+        # Each from an address of its own: wrong tokens are slowed by their source.
+        asked[0] += 1
+        c = http.client.HTTPSConnection("127.0.0.1", port, context=ctx, timeout=20, source_address=(f"127.9.{asked[0] // 200}.{1 + asked[0] % 200}", 0))
+        c.request(method, path.replace("{id}", "zzz"), headers={"Authorization": token} if token else {})
+        r = c.getresponse()
+        body = r.read()
+        c.close()
+        try:
+            return r.status, json.loads(body)["error"]["code"]
+        except (ValueError, KeyError, TypeError):
+            return r.status, ""
+
+    def make(client, role="use", *more):
+        t = json.loads(motorpool("token", "create", "--client", client, "--role", role, "--json", *more).stdout)["token"]
+        return t, t.split("_")[1]
+    good, _ = make("misuse-good", "admin")
+    revoked, rid = make("misuse-revoked", "admin")
+    off, oid = make("misuse-off", "admin")
+    disabled, _ = make("misuse-disabled", "admin")
+    short, _ = make("misuse-short", "admin", "--lifetime", "1s")
+    motorpool("token", "revoke", rid)
+    motorpool("token", "deactivate", oid)
+    motorpool("client", "disable", "misuse-disabled")
+    time.sleep(1.2)
+    bad = {"none": (None, "token-refused"), "empty": ("Bearer ", "token-refused"), "another scheme": ("Basic " + good, "token-refused"),
+           "without a scheme": (good, "token-refused"), "cut short": ("Bearer " + good[:-1], "token-refused"),
+           "a letter more": ("Bearer " + good + "A", "token-refused"), "wrong secret": ("Bearer " + good[:-4] + "zzzz", "token-refused"),
+           "another's secret": ("Bearer mpt_" + rid + good[16:], "token-refused"), "very long": ("Bearer mpt_" + "A" * 5000, "token-refused"),
+           "not ASCII": ("Bearer mpt_\xe9\xe9", "token-refused"), "a join token": ("Bearer mpj_" + good[4:], "token-refused"),
+           "revoked": ("Bearer " + revoked, "token-revoked"), "deactivated": ("Bearer " + off, "token-inactive"),
+           "of a disabled client": ("Bearer " + disabled, "token-inactive"), "expired": ("Bearer " + short, "token-expired")}
+    wrong = []
+    for method, path, role in routes:
+        if role == "anyone":
+            continue
+        # All kinds on one route, each route with some: the table is long.
+        kinds = bad if path == "/v1/leases" and method == "POST" else {k: bad[k] for k in ("none", "wrong secret", "revoked", "expired")}
+        for kind, (token, word) in kinds.items():
+            status, code = ask(method, path, token)
+            if code != word or status not in (401, 403):
+                wrong.append((method, path, kind, status, code))
+    check(not wrong, f"no route answers a token that is wrong, old or taken back: {asked[0]} asked", wrong)
+    tokens, wrong, n = {r: "Bearer " + make(f"misuse-{r}", r)[0] for r in ranks}, [], 0
+    for method, path, role in routes:
+        for r in ranks:
+            if role == "anyone" or (ranks.index(r) >= ranks.index(role) and (method != "GET" or "hold" in path)):
+                continue
+            n += 1
+            status, code = ask(method, path, tokens[r])
+            if (ranks.index(r) < ranks.index(role)) != (code == "forbidden" and status == 403):
+                wrong.append((method, path, r, status, code))
+    check(not wrong and n > 100, f"no role does what a higher one may, and each reads what it may: {n} asked", wrong)
+    check(ask("GET", "/v1/pool", "Bearer " + good)[0] == 200, "and a good one is taken")
+
+
 def test_limits():
     motorpool("token", "create", "--client", "bob", "-o", str(root / "bob"))
     bob = ("--bundle", str(root / "bob"))
@@ -657,7 +724,7 @@ def main():
     test_nothing_configured()
     test_config()
     d = Daemon()
-    for t in (test_golden, test_run, test_waiting, test_holder_killed, test_worker_killed, test_strangers, lambda: test_half_handshakes(d), test_wrong_tokens, test_tokens, test_limits,
+    for t in (test_golden, test_run, test_waiting, test_holder_killed, test_worker_killed, test_strangers, lambda: test_half_handshakes(d), test_wrong_tokens, test_tokens, test_token_misuse, test_limits,
               test_request, test_idle, test_history, test_health, test_keeping, test_shapes,
               test_concurrency):
         if t is test_golden:
