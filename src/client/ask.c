@@ -192,11 +192,40 @@ static void claims_add(json_t *body, const struct mp_ask *ask)
 			    json_string(program ? program + 1 : ask->program ? ask->program : ""));
 }
 
+/*
+ * What a container image wants of the driver, "cuda>=12.4 brand=tesla,...": the
+ * first that it says of CUDA's version is a filter, unless there is one already.
+ * What else it says (brands, drivers) tells of machines with a driver of their own.
+ */
+static void image_filter_add(json_t *list, const struct mp_ask *ask)
+{
+	const char *text = getenv("NVIDIA_REQUIRE_CUDA"), *off = getenv("NVIDIA_DISABLE_REQUIRE"), *at;
+	char filter[64];
+	unsigned i;
+	size_t n;
+
+	if (!text || (off && (!strcmp(off, "1") || !strcmp(off, "true"))))
+		return;
+	for (i = 0; i < ask->nfilters; i++)
+		if (!strncmp(ask->filters[i], "server.cuda-version", 19))
+			return;
+	for (at = text; at && *at; at = strpbrk(at, " ,") ? strpbrk(at, " ,") + 1 : NULL) {
+		if (strncmp(at, "cuda", 4) || !strchr("<>=!", at[4]))
+			continue;
+		n = strcspn(at + 4, " ,");
+		if (n < 2 || n > 24)
+			return;
+		snprintf(filter, sizeof(filter), "server.cuda-version%.*s", (int)n, at + 4);
+		json_array_append_new(list, json_string(filter));
+		return;
+	}
+}
+
 static json_t *ask_body(const struct mp_ask *ask)
 {
 	unsigned char r[16];
+	json_t *body, *list;
 	char id[33];
-	json_t *body;
 	size_t i;
 
 	if (getrandom(r, sizeof(r), 0) != (ssize_t)sizeof(r))
@@ -207,13 +236,13 @@ static json_t *ask_body(const struct mp_ask *ask)
 			 !ask->requested, "ttl_s", (json_int_t)ask->ttl_s, "linger_s",
 			 (json_int_t)ask->linger_s, "devices", (int)ask->n, "fraction_millionths", (int)ask->fraction, "bytes",
 			 (json_int_t)ask->bytes);
-	if (ask->nfilters) {
-		json_t *list = json_array();
-
-		for (i = 0; i < ask->nfilters; i++)
-			json_array_append_new(list, json_string(ask->filters[i]));
-		json_object_set_new(body, "filters", list);
-	}
+	list = json_array();
+	for (i = 0; i < ask->nfilters; i++)
+		json_array_append_new(list, json_string(ask->filters[i]));
+	image_filter_add(list, ask);
+	if (json_array_size(list))
+		json_object_set(body, "filters", list);
+	json_decref(list);
 	if (ask->priority)
 		json_object_set_new(body, "priority", json_string(ask->priority));
 	if (ask->placement)

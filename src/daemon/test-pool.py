@@ -248,6 +248,11 @@ def test_run():
     check(b.returncode == 2 and "quote it" in b.stderr, "a filter without operator says: quote it", b)
     check(r.end() == 7 and r2.end() == 7, "the program's status comes back")
     check(within(1, lambda: free_mib(0) == 1024), "its end gives the device back")
+    b = motorpool("run", "-p", "0.5", "--timeout", "0", "--", "true", NVIDIA_REQUIRE_CUDA="cuda>=99.1 brand=tesla,driver>=470,driver<471")
+    check(b.returncode == 84 and "filters" in b.stderr, "what an image wants of CUDA is a filter", b)
+    for more in (dict(NVIDIA_REQUIRE_CUDA="cuda>=12.4 brand=tesla"), dict(NVIDIA_REQUIRE_CUDA="cuda>=99.1", NVIDIA_DISABLE_REQUIRE="1")):
+        b = motorpool("run", "-p", "0.25", "--timeout", "0", "--", "true", **more)
+        check(b.returncode == 0, f"which this pool may meet: {more}", b)
     b = motorpool("run", "-p", "0.5", "--filter", "device.id=0", "--", "true")
     check(b.returncode == 0, "and let through what passes", b)
     check(r3.end() == 7 and within(1, lambda: free_mib(1) == 1024), "and that of the third")

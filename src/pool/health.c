@@ -162,6 +162,20 @@ static void check_files(struct mp_pool *p, struct finding *f)
 	    (unsigned long long)r.rlim_cur);
 }
 
+static void check_locks(struct mp_pool *p, struct finding *f)
+{
+	struct rlimit r = {0};
+	char text[32];
+
+	(void)p;
+	getrlimit(RLIMIT_MEMLOCK, &r);
+	if (r.rlim_cur == RLIM_INFINITY)
+		say(f, GRADE_OK, "any amount of memory may be locked");
+	else
+		say(f, r.rlim_cur < 64ull << 20 ? GRADE_WARN : GRADE_OK, "%s of memory may be locked; pinned memory and RDMA "
+		    "want more", mp_bytes_print(r.rlim_cur, text));
+}
+
 static void check_memory(struct mp_pool *p, struct finding *f)
 {
 	struct sysinfo si = {0};
@@ -275,6 +289,7 @@ static const struct {
 	{"worker", "install the package again", check_worker},
 	{"disk", "free space under the state directory", check_disk},
 	{"open-files", "raise LimitNOFILE of the service", check_files},
+	{"locked-memory", "raise LimitMEMLOCK of the service", check_locks},
 	{"host-memory", "lend less device memory, or add host memory", check_memory},
 	{"reserved-ports", "add it to the sysctl net.ipv4.ip_local_reserved_ports", check_ports},
 	{"encryption", "motorpool setting set encryption on", check_encryption},
