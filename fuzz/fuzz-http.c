@@ -206,7 +206,7 @@ static void token_begin(void)
 
 static void pool_begin(void)
 {
-	struct mp_pool_config c = {.name = "f", .state_dir = dir, .worker = "none", .data = data};
+	struct mp_pool_config c = {.name = "f", .state_dir = dir, .worker = "/bin/false", .data = data};
 	struct mp_fail f;
 	unsigned i;
 
