@@ -2,6 +2,7 @@
 """What the tests of daemons and stores share: TAP, waiting, and no process left behind."""
 import atexit
 import signal
+import subprocess
 import sys
 import time
 
@@ -41,3 +42,9 @@ def plan():
     """Prints the plan; the number of tests that failed."""
     print(f"1..{count}")
     return failed
+
+
+def sanitized(program):
+    """Was it built with a sanitizer?  Such programs bear no preloaded library, and cost what they do not cost a user."""
+    told = subprocess.run(["ldd", str(program)], capture_output=True, text=True).stdout
+    return "libasan" in told or "libtsan" in told

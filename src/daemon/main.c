@@ -109,8 +109,11 @@ static int store_open(struct server *s, struct mp_fail *f)
 	} else {
 		snprintf(path, sizeof(path), "%s/store.db", s->state);
 		rc = mp_store_open_sqlite(path, &inner, f);
-		if (!rc)
+		if (!rc) {
 			rc = mortals_forget(inner, f);
+			if (rc < 0)
+				mp_store_close(inner);
+		}
 	}
 	return rc < 0 ? -1 : mp_store_open_front(inner, &s->store, f);
 }
