@@ -575,6 +575,8 @@ static void report(struct mp_job *job, CUresult result)
 	}
 	if (job->info->reply || (job->rec->flags & MP_REC_REPLY)) {
 		mp_say_reply(w, job->ticket, result, job->reply, job->reply_n);
+	} else if (result && (job->rec->call == MP_REC_mark || job->rec->call == MP_REC_watch)) {
+		mp_say_failed(w, job->rec->call == MP_REC_mark ? MP_DONE_STREAM : MP_DONE_EVENT, job->ticket, result);
 	} else if (result) {
 		mp_say_error(w, job->ticket, job->rec->ctx, job->rec->call, result);
 	}

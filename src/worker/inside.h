@@ -385,6 +385,8 @@ void mp_say(struct mp_worker *w, unsigned kind, uint64_t ticket, uint64_t extra,
 /* Completion thread only: batched. */
 void mp_say_done(struct mp_worker *w, unsigned kind, uint32_t id, uint64_t ticket, CUresult status, int64_t time);
 void mp_say_done_flush(struct mp_worker *w);
+/* Of a MARK or WATCH that could not be made: whoever put it waits for its DONE. Any thread. */
+void mp_say_failed(struct mp_worker *w, unsigned kind, uint64_t ticket, CUresult status);
 
 /* wait.c */
 /*

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Frames to the client.  Any thread, except that DONE entries are gathered by the completion thread alone. */
+/* Frames to the client.  Any thread, except that the completion thread alone gathers DONE entries. */
 #include "worker/inside.h"
 
 void mp_say(struct mp_worker *w, unsigned kind, uint64_t ticket, uint64_t extra, const void *p, size_t n)
@@ -25,11 +25,10 @@ void mp_say_error(struct mp_worker *w, uint64_t ticket, uint32_t ctx, uint32_t c
 	mp_say(w, MP_FRAME_ERROR, ticket, (uint64_t)ctx << 32 | (uint32_t)status, body, sizeof(body));
 }
 
-void mp_say_done(struct mp_worker *w, unsigned kind, uint32_t id, uint64_t ticket, CUresult status, int64_t time)
+static struct mp_done done_entry(struct mp_worker *w, unsigned kind, uint32_t id, uint64_t ticket, CUresult status,
+				 int64_t time)
 {
-	if (w->done_count == MP_ARRAY_LEN(w->done))
-		mp_say_done_flush(w);
-	w->done[w->done_count++] = (struct mp_done){
+	return (struct mp_done){
 		.kind = kind,
 		.id = id,
 		.ticket = ticket,
@@ -37,6 +36,20 @@ void mp_say_done(struct mp_worker *w, unsigned kind, uint32_t id, uint64_t ticke
 		.bulk = w->out[1] ? mp_outlet_count(w->out[1]) : 0,
 		.time = time,
 	};
+}
+
+void mp_say_done(struct mp_worker *w, unsigned kind, uint32_t id, uint64_t ticket, CUresult status, int64_t time)
+{
+	if (w->done_count == MP_ARRAY_LEN(w->done))
+		mp_say_done_flush(w);
+	w->done[w->done_count++] = done_entry(w, kind, id, ticket, status, time);
+}
+
+void mp_say_failed(struct mp_worker *w, unsigned kind, uint64_t ticket, CUresult status)
+{
+	struct mp_done d = done_entry(w, kind, 0, ticket, status, 0);
+
+	mp_say(w, MP_FRAME_DONE, 0, 1, &d, sizeof(d));
 }
 
 void mp_say_done_flush(struct mp_worker *w)

@@ -207,6 +207,15 @@ MP_TEST(streams_events_and_order)
 	TC_REC(&c, watch, &t, .event = 1);
 	MP_CHECK_EQ(tc_done(&c, t), 0);
 	MP_CHECK_EQ(c.errors, 0);
+	/* of an event or stream that could not be made it is told, too: nobody waits for ever */
+	TC_CALL(&c, cuEventCreate, NULL, .phEvent = 2, .Flags = 0xffff);
+	TC_CALL(&c, cuStreamCreate, NULL, .phStream = 3, .Flags = 0xffff);
+	TC_REC(&c, watch, &t, .event = 2);
+	MP_CHECK_EQ(tc_done(&c, t), 400);
+	TC_REC(&c, mark, &t, .stream = 3);
+	MP_CHECK_EQ(tc_done(&c, t), 400);
+	MP_CHECK_EQ(c.errors, 2); /* of the creations */
+	c.errors = 0;
 	TC_CALL(&c, cuStreamDestroy_v2, NULL, .hStream = 1);
 	TC_CALL(&c, cuStreamDestroy_v2, NULL, .hStream = 2);
 	TC_CALL(&c, cuEventDestroy_v2, NULL, .hEvent = 1);
