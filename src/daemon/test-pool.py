@@ -4,6 +4,7 @@
 
 usage: test-pool.py MOTORPOOLD MOTORPOOL FIXTURE-WORKER     prints TAP
 """
+import contextlib
 import json
 import os
 import pathlib
@@ -11,6 +12,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -716,7 +718,16 @@ def test_restart(d):
     s2 = lane(r, session=b"v" * 16)
     check(s2.recv(64) == b"hello\n", "and more of its processes may join")
     s3 = lane(r, number=1)
-    check(s3.recv(64) == b"lane\n", "a second lane of a program that ran before goes to its worker")
+    said = s3.recv(64)
+    check(said == b"lane\n", "a second lane of a program that ran before goes to its worker", said)
+    # As if it had been killed after the workers were started and before that was written down.
+    d2.kill(signal.SIGKILL)
+    with contextlib.closing(sqlite3.connect(root / "state/store.db")) as db, db:
+        for key, text in db.execute("SELECT key, value FROM entry WHERE key LIKE '/leases/%'").fetchall():
+            db.execute("UPDATE entry SET value = ? WHERE key = ?", (json.dumps(dict(json.loads(text), sessions=[])), key))
+    d2 = Daemon(api=d.api, data=data)
+    said = lane(r, number=1).recv(64)
+    check(said == b"lane\n", "nor is a worker that was not written down yet lost to its program", said)
     time.sleep(1.5)  # run returns within a second
     r.end()
     check(within(1, lambda: free_mib() == 1024), "its holder came back: the end of run frees all", pool())

@@ -333,15 +333,28 @@ int mp_session_adopt_locked(struct mp_pool *p, struct lease *l, pid_t worker, ui
 	return 0;
 }
 
+/* What follows `option` in a command line as /proc has it, NULL without. */
+static const char *option_of(const char *line, size_t n, const char *option)
+{
+	const char *at, *next, *end = line + n;
+
+	for (at = line; at < end; at = next) {
+		next = at + strlen(at) + 1;
+		if (!strcmp(at, option))
+			return next < end ? next : NULL;
+	}
+	return NULL;
+}
+
 /*
- * Is that process a worker of this lease?  The account is written by workers,
- * which may be hostile: a pid in it is believed only when the process's own
- * command line names the lease.
+ * Is that process a worker of this lease, and of which session?  The account is
+ * written by workers, which may be hostile: a pid in it is believed only when the
+ * process's own command line names the lease.
  */
-static bool worker_of(pid_t pid, const char *id)
+static bool worker_of(pid_t pid, const char *id, uint8_t ret_session[SESSION_BYTES])
 {
 	char path[64], text[8192];
-	const char *at, *end;
+	const char *lease, *session;
 	ssize_t n;
 	int fd;
 
@@ -354,17 +367,18 @@ static bool worker_of(pid_t pid, const char *id)
 	if (n <= 0)
 		return false;
 	text[n] = 0;
-	end = text + n;
-	for (at = text; at < end; at += strlen(at) + 1)
-		if (!strcmp(at, "--lease") && at + 8 < end && !strcmp(at + 8, id))
-			return true;
-	return false;
+	lease = option_of(text, (size_t)n, "--lease");
+	session = option_of(text, (size_t)n, "--session");
+	if (!session || !mp_hex_parse(session, ret_session, SESSION_BYTES))
+		memset(ret_session, 0, SESSION_BYTES);
+	return lease && !strcmp(lease, id);
 }
 
 void mp_session_end_strays(struct mp_pool *p, const char *id, const char *account)
 {
 	int fd = open(account, O_RDWR | O_CLOEXEC | O_NOFOLLOW), pidfd;
 	struct mp_account *a = NULL;
+	uint8_t session[SESSION_BYTES];
 	struct mp_account_entry e;
 	unsigned i;
 
@@ -373,7 +387,7 @@ void mp_session_end_strays(struct mp_pool *p, const char *id, const char *accoun
 		for (i = 0; mp_account_entry(a, i, &e); i++) {
 			pidfd = e.pid > 1 ? (int)syscall(SYS_pidfd_open, e.pid, 0u) : -1;
 			/* The process is held by its descriptor before its name is looked at. */
-			if (pidfd >= 0 && worker_of(e.pid, id))
+			if (pidfd >= 0 && worker_of(e.pid, id, session))
 				syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0u);
 			if (pidfd >= 0)
 				close(pidfd);
@@ -383,9 +397,10 @@ void mp_session_end_strays(struct mp_pool *p, const char *id, const char *accoun
 		close(fd);
 }
 
+/* Workers that run and are in no list: the daemon before this one was killed before it had written them down. */
 void mp_session_adopt_strays_locked(struct mp_pool *p, struct lease *l)
 {
-	static const uint8_t no_id[SESSION_BYTES];
+	uint8_t session[SESSION_BYTES];
 	struct mp_account_entry e;
 	struct session *s;
 	unsigned i;
@@ -393,8 +408,8 @@ void mp_session_adopt_strays_locked(struct mp_pool *p, struct lease *l)
 	for (i = 0; mp_account_entry(l->account, i, &e); i++) {
 		for (s = l->sessions; s && s->worker != e.pid; s = s->next)
 			;
-		if (e.pid > 1 && !s && worker_of(e.pid, l->id))
-			mp_session_adopt_locked(p, l, e.pid, mp_process_start(e.pid), no_id, 0, "");
+		if (e.pid > 1 && !s && worker_of(e.pid, l->id, session))
+			mp_session_adopt_locked(p, l, e.pid, mp_process_start(e.pid), session, 0, "");
 	}
 }
 
